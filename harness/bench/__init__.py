@@ -1,0 +1,1 @@
+"""The conductor: a suite becomes cases, cases become trials, trials become records."""

@@ -1,0 +1,81 @@
+"""Runs a suite on one phone: salvages what an earlier run left open, then trial after trial."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.bench.listener import Listener
+from harness.bench.models import LocalModel, locate
+from harness.bench.plan import PlannedTrial, plan_trials
+from harness.bench.suite import Suite
+from harness.bench.trial import TrialRunner, new_id
+from harness.core.phone import DeviceWord, PhoneFacts
+from harness.core.record import TrialRecord
+from harness.device.registry import open_phone
+from harness.device.session import PhoneSession
+from harness.runner.build import BuiltRunner
+from harness.store.database import ResultStore
+
+
+@dataclass(frozen=True)
+class RunResult:
+    run_id: str
+    phone: PhoneFacts
+    records: tuple[TrialRecord, ...]
+
+    @property
+    def unexpected(self) -> tuple[TrialRecord, ...]:
+        """The trials that did not end as the suite expects."""
+        return tuple(record for record in self.records if record.outcome != record.expected_outcome)
+
+
+class Conductor:
+    """One phone held open for as many trials as wanted; make one with `open_conductor`."""
+
+    def __init__(self, session: PhoneSession, store: ResultStore, listener: Listener) -> None:
+        self.run_id = new_id(datetime.now(UTC))
+        self.facts = session.facts
+        self._listener = listener
+        self._trials = TrialRunner(session, store, self.run_id, listener)
+        self._models: dict[str, LocalModel] = {}
+
+    async def run_trial(self, planned: PlannedTrial, number: int = 1, total: int = 1) -> TrialRecord:
+        """One trial; its model is made or read first."""
+        self._listener.trial_begins(planned, number, total)
+        entry = planned.case.model
+        if entry.name not in self._models:
+            self._models[entry.name] = locate(entry, self._listener.step)
+        record = await self._trials.run(planned, self._models[entry.name])
+        self._listener.trial_ended(planned, record)
+        return record
+
+    async def run_trials(self, trials: Sequence[PlannedTrial]) -> RunResult:
+        records = [await self.run_trial(planned, number, len(trials)) for number, planned in enumerate(trials, start=1)]
+        return RunResult(self.run_id, self.facts, tuple(records))
+
+
+@asynccontextmanager
+async def open_conductor(
+    word: DeviceWord, runner: BuiltRunner, results: Path, listener: Listener
+) -> AsyncIterator[Conductor]:
+    """Opens the results (closing what an earlier run left open) and the phone.
+
+    Raises HarnessError's kin when the phone cannot be had or the results folder not be used.
+    """
+    with ResultStore.open(results) as store:
+        for record in store.salvage():
+            listener.salvaged(record)
+        async with open_phone(word) as transport:
+            yield Conductor(PhoneSession(transport, runner, listener.step), store, listener)
+
+
+async def run_suite(
+    suite: Suite, word: DeviceWord, runner: BuiltRunner, results: Path, listener: Listener
+) -> RunResult:
+    """The whole way once; what a model does to the app is a record, not an exception."""
+    async with open_conductor(word, runner, results, listener) as conductor:
+        return await conductor.run_trials(plan_trials(suite))

@@ -1,0 +1,70 @@
+"""From a suite to the trials to be run, in order. Pure: nothing is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.bench.suite import ModelEntry, Options, Suite
+from harness.core.job import Backend, CacheState, Engine
+from harness.core.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class Case:
+    """Model × engine × backend × cache state with the suite's options."""
+
+    suite: str
+    model: ModelEntry
+    engine: Engine
+    backend: Backend
+    cache: CacheState
+    options: Options
+    expected: Outcome
+
+    @property
+    def name(self) -> str:
+        return f"{self.model.name}/{self.engine}/{self.backend}/{self.cache}"
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    case: Case
+    ordinal: int
+    """From 1 within the case."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.case.name}#{self.ordinal}"
+
+
+def cases_of(suite: Suite) -> list[Case]:
+    return [
+        Case(
+            suite=suite.name,
+            model=model,
+            engine=engine,
+            backend=backend,
+            cache=cache,
+            options=suite.options,
+            expected=_expected(suite, model.name, backend, cache),
+        )
+        for model in suite.models
+        for engine in suite.matrix.engines
+        for backend in suite.matrix.backends
+        for cache in suite.matrix.caches
+    ]
+
+
+def plan_trials(suite: Suite) -> list[PlannedTrial]:
+    """Interleaved: the first trial of every case, then the second …, so that a slow drift meets all cases alike."""
+    cases = cases_of(suite)
+    return [PlannedTrial(case, ordinal) for ordinal in range(1, suite.options.trials + 1) for case in cases]
+
+
+def _expected(suite: Suite, model: str, backend: Backend, cache: CacheState) -> Outcome:
+    """The last rule that matches; without one, `loaded`."""
+    expected = Outcome.LOADED
+    for rule in suite.expect:
+        if rule.model in (None, model) and rule.backend in (None, backend) and rule.cache in (None, cache):
+            expected = rule.outcome
+    return expected

@@ -1,0 +1,65 @@
+"""The command's entry: puts the verbs together and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from harness import __version__
+from harness.cli import devices, models, report, run, runner
+from harness.cli.console import talk
+from harness.core.errors import DeviceError, HarnessError, UsageError
+
+EXIT_MODEL_FAILED = 1
+EXIT_WRONG_USE = 2
+EXIT_DEVICE = 3
+EXIT_HARNESS = 4
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="harness",
+    help="Does this model load on that iPhone, and what does it cost?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("devices")(devices.devices)
+app.command("run")(run.run)
+app.command("report")(report.report)
+app.add_typer(runner.app, name="runner")
+app.add_typer(models.app, name="models")
+
+
+@app.callback(invoke_without_command=True)
+def main(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
+    """Does this model load on that iPhone, and what does it cost?"""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def run_app() -> int:
+    """Runs the command line; gives the exit code."""
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except typer.Abort:
+        return EXIT_INTERRUPTED
+    except KeyboardInterrupt:
+        talk("interrupted; what was recorded is kept")
+        return EXIT_INTERRUPTED
+    except UsageError as error:
+        talk(f"error: {error}")
+        return EXIT_WRONG_USE
+    except DeviceError as error:
+        talk(f"error: {error}")
+        return EXIT_DEVICE
+    except HarnessError as error:
+        talk(f"error: {error}")
+        return EXIT_HARNESS
+
+
+def entry() -> None:
+    """The console script `harness`."""
+    sys.exit(run_app())

@@ -1,0 +1,115 @@
+"""What is kept of a trial: one flat record, whose fields are the columns of the results.
+
+Each field's metadata says its unit and meaning; the database schema and `results/README.md` are made from it, so
+that there is one place to read and one to change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import Field, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from harness.core.outcome import Evidence
+from harness.core.telemetry import Phase
+
+
+class TrialState(StrEnum):
+    RUNNING = "running"
+    """Begun; a record that is still in this state when its process is gone is salvaged at the next start."""
+    DONE = "done"
+
+
+def _column(doc: str, unit: str = "", default: Any = ...) -> Any:
+    metadata = {"doc": doc, "unit": unit}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One trial. None in a metric: not measured (the platform has no such figure, or the trial ended before)."""
+
+    # which trial
+    trial_id: str = _column("Unique, sorts by time: UTC date and time, then random hex digits.")
+    run_id: str = _column("The run of the suite that this trial belongs to.")
+    suite: str = _column("Name of the suite.")
+    case: str = _column("Name of the case: model, engine, backend, cache state.")
+    ordinal: int = _column("Number of the trial within its case, from 1.")
+    state: str = _column("`running` or `done`.")
+    started_at: str = _column("When the trial began on the host.", "ISO 8601, UTC")
+    finished_at: str | None = _column("When its record was complete.", "ISO 8601, UTC", None)
+    host_pid: int = _column("Process of the host that runs the trial; tells a dead run from a living one.")
+    harness_version: str = _column("Version of this harness.")
+
+    # which phone
+    device_kind: str = _column("`physical` or `virtual`: never compared with one another.")
+    device_udid: str = _column("The phone.")
+    device_product_type: str = _column("Device class, as in iPhone17,1.")
+    device_os_version: str = _column("iOS version.")
+    device_os_build: str = _column("iOS build.")
+    device_settings: str = _column("A virtual phone's departures from its profile; empty: none.")
+
+    # which app, engine, model
+    app_bundle_id: str | None = _column("The runner app.", default=None)
+    app_build: str | None = _column("Its build (content digest), as it says itself.", default=None)
+    app_entitlements: dict[str, Any] | None = _column("Entitlements of the installed app.", default=None, unit="JSON")  # noqa: RUF009  # a field() in disguise, like its neighbours
+    engine: str = _column("Engine asked for.")
+    engine_version: str | None = _column("Its version, as the runner says.", default=None)
+    model_name: str = _column("Name of the model in the suite.")
+    model_file: str = _column("File name of the model.")
+    model_sha256: str = _column("Digest of the model file.")
+    model_bytes: int = _column("Size of the model file.", "bytes")
+    model_quantization: str | None = _column("Quantisation, where the suite or the recipe states it.", default=None)
+
+    # what was asked
+    backend_requested: str = _column("`cpu` or `gpu`.")
+    backend_effective: str | None = _column("Where it really ran; None: unknown.", default=None)
+    backend_how: str | None = _column("How the effective backend is known.", default=None)
+    cache_state: str = _column("Weight cache at the start of the load: `cold`, `warm` or `none`.")
+    max_tokens: int = _column("Context asked for.", "tokens")
+    decode_tokens: int = _column("Tokens asked for.", "tokens")
+    sample_hz: int = _column("Sampling rate asked of the runner.", "Hz")
+    seed: int = _column("Sampler seed.")
+    expected_outcome: str = _column("What the suite expects.")
+
+    # how it ended
+    outcome: str | None = _column("See docs/outcomes.md; None while running.", default=None)
+    outcome_family: str | None = _column("`measured`, `model`, `device` or `host`.", default=None)
+    reason: str | None = _column("The outcome in one line.", default=None)
+    evidence: tuple[Evidence, ...] = _column("What proves it.", "JSON", ())
+    pid: int | None = _column("The measured process on the phone.", default=None)
+    phases: tuple[Phase, ...] = _column("Spans of the trial, on the app's clock.", "JSON", ())
+
+    # figures
+    load_ns: int | None = _column("From the begin of the first load phase to an engine ready for a prompt.", "ns", None)
+    ttft_ns: int | None = _column("From the prompt to the first token.", "ns", None)
+    prefill_tokens: int | None = _column("Tokens of the prompt.", "tokens", None)
+    prefill_tokens_per_s: float | None = _column("Prefill rate, by the engine's own count.", "tokens/s", None)
+    decoded_tokens: int | None = _column("Tokens generated.", "tokens", None)
+    decode_tokens_per_s: float | None = _column("Decode rate, by the engine's own count.", "tokens/s", None)
+    peak_footprint_bytes: int | None = _column("Largest sampled footprint.", "bytes", None)
+    peak_resident_bytes: int | None = _column("Largest sampled resident size.", "bytes", None)
+    kernel_peak_resident_bytes: int | None = _column(
+        "The kernel's own high-water mark of resident size.", "bytes", None
+    )
+    leftover_footprint_bytes: int | None = _column("Footprint after unload.", "bytes", None)
+    footprint_limit_bytes: int | None = _column("Footprint + available, as the app reads them.", "bytes", None)
+    host_peak_footprint_bytes: int | None = _column("Largest footprint that the system monitor saw.", "bytes", None)
+    output_sha256: str | None = _column("Digest of the generated text; equal seeds give equal text.", default=None)
+
+    # quality of the telemetry
+    sample_count: int | None = _column("Samples of the app.", default=None)
+    sample_gap_max_ns: int | None = _column("Longest time between two samples.", "ns", None)
+    last_sample_ns: int | None = _column("Time of the last sample on the app's clock.", "ns", None)
+    seq_missing: int | None = _column("Events that neither the stream nor the journal has.", default=None)
+    clock_offset_ns: int | None = _column("App's clock minus the host's monotonic clock.", "ns", None)
+    clock_round_trip_ns: int | None = _column("Smallest round trip of the offset's measurement.", "ns", None)
+
+    # files, relative to the results folder
+    telemetry_file: str | None = _column("Parquet file of the trial's readings.", default=None)
+    artifacts_dir: str | None = _column("Folder with journal, stderr and reports.", default=None)
+
+
+def record_columns() -> tuple[Field[Any], ...]:
+    """The fields of a record in order, with their metadata `doc` and `unit`."""
+    return fields(TrialRecord)

@@ -1,0 +1,96 @@
+"""The small interface behind which a client library of iPhones hides.
+
+Every method raises StepError (never the library's own exceptions) when the phone or the cable is in the way, and
+has a limit in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.core.phone import PhoneFacts
+from harness.core.telemetry import Reading
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is going on (`install`, `push tiny.task`), how much is done, and how much there is to do."""
+
+
+@dataclass(frozen=True)
+class InstalledApp:
+    bundle_id: str
+    build: str | None
+    entitlements: Mapping[str, Any]
+
+
+class Container(Protocol):
+    """The files of one app; paths begin at the container's root (`/Documents/…`)."""
+
+    async def size(self, path: str) -> int | None:
+        """Size in bytes, None when there is no such file."""
+        ...
+
+    async def make_folder(self, path: str) -> None: ...
+
+    async def write(self, path: str, source: Path, progress: Callable[[int], None]) -> None:
+        """Writes the file `source` to `path`, replacing it; `progress` gets the bytes acknowledged so far."""
+        ...
+
+    async def rename(self, path: str, to: str) -> None: ...
+
+    async def read(self, path: str, max_bytes: int) -> bytes | None:
+        """At most `max_bytes` of the file, None when there is none."""
+        ...
+
+    async def remove(self, path: str) -> None:
+        """Removes the file; one that is not there is fine."""
+        ...
+
+
+class Transport(Protocol):
+    """One phone through one client library."""
+
+    @property
+    def facts(self) -> PhoneFacts: ...
+
+    async def installed_app(self, bundle_id: str) -> InstalledApp | None: ...
+
+    async def install(self, ipa: Path, progress: Progress) -> None: ...
+
+    def container(self, bundle_id: str) -> AbstractAsyncContextManager[Container]: ...
+
+    async def launch(self, bundle_id: str, environment: Mapping[str, str]) -> int:
+        """Starts the app (ending one that runs); gives its pid."""
+        ...
+
+    async def kill(self, pid: int) -> None:
+        """Ends the process; one that is gone is fine."""
+        ...
+
+    async def is_running(self, pid: int) -> bool: ...
+
+    async def connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection to a port on which an app of the phone listens; None while nobody listens."""
+        ...
+
+    def watch_process(self, pid: int, interval_ms: int) -> AsyncIterator[Reading]:
+        """Readings of the phone's system monitor (source HOST, `t_ns` on the host's monotonic clock)."""
+        ...
+
+    async def report_names(self) -> frozenset[str]:
+        """Names of the crash reports now on the phone."""
+        ...
+
+    async def read_report(self, name: str, max_bytes: int) -> bytes: ...
+
+    async def battery_celsius(self) -> float | None: ...
+
+    async def is_present(self) -> bool:
+        """Is the phone attached now?"""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,99 @@
+"""One phone, ready for trials: the app in place, models pushed once, a runner started and spoken to."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.core.outcome import Outcome
+from harness.core.phone import PhoneFacts
+from harness.device.errors import StepError
+from harness.device.interface import InstalledApp, Progress, Transport
+from harness.device.push import PushedModel, push_model
+from harness.runner.build import BuiltRunner
+
+START_LIMIT_S = 20.0
+START_POLL_S = 0.02
+END_LIMIT_S = 5.0
+END_POLL_S = 0.05
+# A fresh port for each launch: what answers on it can only be the process just launched.
+# The range lies below the ephemeral ports of Linux (32768) and of Apple's systems (49152).
+PORT_RANGE = range(20_000, 32_000)
+
+
+class PhoneSession:
+    """Work on one phone; `transport` is open and stays the caller's to close."""
+
+    def __init__(self, transport: Transport, runner: BuiltRunner, progress: Progress) -> None:
+        self.transport = transport
+        self.runner = runner
+        self._progress = progress
+        self._app: InstalledApp | None = None
+        self._pushed: dict[str, PushedModel] = {}
+
+    @property
+    def facts(self) -> PhoneFacts:
+        return self.transport.facts
+
+    @property
+    def entitlements(self) -> Mapping[str, Any] | None:
+        """Those of the installed app; None before `ensure_app`."""
+        return None if self._app is None else self._app.entitlements
+
+    async def ensure_app(self) -> None:
+        """Installs the runner when the phone has none or another build. Raises StepError (install_failed)."""
+        if self._app is not None:
+            return
+        installed = await self.transport.installed_app(self.runner.bundle_id)
+        if installed is None or installed.build != self.runner.build:
+            await self.transport.install(self.runner.path, self._progress)
+            installed = await self.transport.installed_app(self.runner.bundle_id)
+        if installed is None or installed.build != self.runner.build:
+            found = "no app" if installed is None else f"build {installed.build}"
+            text = f"after the install of build {self.runner.build} the phone has {found}"
+            raise StepError("install", self.facts.udid, text, "Run again", Outcome.INSTALL_FAILED)
+        self._app = installed
+
+    async def ensure_model(self, model: Path, sha256: str) -> PushedModel:
+        """Pushes the model unless it is on the phone. Raises StepError (push_failed)."""
+        if sha256 not in self._pushed:
+            self._pushed[sha256] = await push_model(
+                self.transport, self.runner.bundle_id, model, sha256, self._progress
+            )
+        return self._pushed[sha256]
+
+    async def start_runner(self) -> tuple[int, int]:
+        """Launches the app; gives its pid and the port on which it listens (not yet connected)."""
+        port = PORT_RANGE.start + secrets.randbelow(len(PORT_RANGE))
+        pid = await self.transport.launch(self.runner.bundle_id, {"RUNNER_PORT": str(port)})
+        return pid, port
+
+    async def connect_runner(self, pid: int, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Waits until the app listens. Raises StepError (launch_failed) when it ends or stays silent instead."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + START_LIMIT_S
+        while True:
+            connection = await self.transport.connect(port)
+            if connection is not None:
+                return connection
+            if not await self.transport.is_running(pid):
+                text = f"the runner app (pid {pid}) ended before it listened on port {port}"
+                raise StepError("launch", self.facts.udid, text, "Look at its crash report", Outcome.LAUNCH_FAILED)
+            if loop.time() >= deadline:
+                text = f"the runner app (pid {pid}) did not listen on port {port} within {START_LIMIT_S:g} s"
+                remedy = "Is the phone unlocked and the app in front?"
+                raise StepError("launch", self.facts.udid, text, remedy, Outcome.LAUNCH_FAILED)
+            await asyncio.sleep(START_POLL_S)
+
+    async def end_runner(self, pid: int) -> None:
+        """Gives the app a moment to end by itself, then ends it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + END_LIMIT_S
+        while await self.transport.is_running(pid):
+            if loop.time() >= deadline:
+                await self.transport.kill(pid)
+                return
+            await asyncio.sleep(END_POLL_S)

@@ -1,0 +1,1 @@
+"""The pytest face: `pytest --device=virtual` runs suites, one item a trial."""

@@ -1,0 +1,147 @@
+"""Suite files as pytest collectors, planned trials as items.
+
+The trial itself runs in the item's setup: trouble with the phone or with us is then an *error*, while a model that
+did not do as expected is a *failure* of the test.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.bench.plan import PlannedTrial, plan_trials
+from harness.bench.suite import load_suite
+from harness.core.errors import DeviceError, HarnessError
+from harness.core.outcome import Family, Outcome
+from harness.core.record import TrialRecord
+from harness.pytest_plugin.live import LivePhone
+
+NO_DEVICE = "no --device given (try --device=virtual)"
+
+LIVE = pytest.StashKey[LivePhone]()
+WORDS = pytest.StashKey[list[str]]()
+
+# The record's fields that go into JUnit as properties, under these names.
+PROPERTIES = (
+    "trial_id",
+    "case",
+    "outcome",
+    "reason",
+    "device_kind",
+    "device_udid",
+    "device_product_type",
+    "device_os_version",
+    "device_settings",
+    "engine_version",
+    "backend_requested",
+    "backend_effective",
+    "cache_state",
+    "model_sha256",
+    "model_bytes",
+    "load_ns",
+    "ttft_ns",
+    "prefill_tokens_per_s",
+    "decode_tokens_per_s",
+    "peak_footprint_bytes",
+    "peak_resident_bytes",
+    "kernel_peak_resident_bytes",
+    "footprint_limit_bytes",
+    "host_peak_footprint_bytes",
+    "telemetry_file",
+)
+
+
+class UnexpectedOutcome(Exception):
+    """The model did not end as the suite expects."""
+
+    def __init__(self, record: TrialRecord) -> None:
+        super().__init__(explain(record))
+
+
+class DeviceTrouble(DeviceError):
+    """The phone, the cable or the harness was in the way; says nothing about the model."""
+
+
+def explain(record: TrialRecord) -> str:
+    """The outcome, what was expected, and the evidence, in plain words."""
+    lines = [f"{record.case}#{record.ordinal}: {record.outcome}, expected {record.expected_outcome}: {record.reason}"]
+    lines += [f"  {'→' if item.decisive else ' '} {item.kind}: {item.text}" for item in record.evidence]
+    lines.append(f"  artifacts: {record.artifacts_dir}")
+    return "\n".join(lines)
+
+
+def properties(record: TrialRecord) -> Iterator[tuple[str, object]]:
+    """Name and value of each figure there is; a missing one is left out, never 0."""
+    for name in PROPERTIES:
+        value = getattr(record, name)
+        if value is not None:
+            yield name, value
+
+
+def judge(record: TrialRecord) -> None:
+    """Raises DeviceTrouble for what says nothing about the model, UnexpectedOutcome for what does."""
+    if record.outcome == record.expected_outcome:
+        return
+    family = Outcome(record.outcome).family if record.outcome is not None else Family.HOST
+    if family in (Family.DEVICE, Family.HOST):
+        raise DeviceTrouble(explain(record))
+    raise UnexpectedOutcome(record)
+
+
+class TrialItem(pytest.Item):
+    """One planned trial on one device; `word` None: nobody named a device."""
+
+    def __init__(self, *, planned: PlannedTrial, word: str | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.planned = planned
+        self.word = word
+        self.record: TrialRecord | None = None
+
+    def setup(self) -> None:
+        if self.word is None:
+            pytest.skip(NO_DEVICE)
+        self.record = self.config.stash[LIVE].run_trial(self.word, self.planned)
+        self.user_properties.extend(properties(self.record))
+        if self.record.outcome is None or Outcome(self.record.outcome).family in (Family.DEVICE, Family.HOST):
+            judge(self.record)
+
+    def runtest(self) -> None:
+        assert self.record is not None, "set up by setup()"
+        judge(self.record)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
+        if isinstance(excinfo.value, (HarnessError, UnexpectedOutcome)):
+            return str(excinfo.value)
+        return str(super().repr_failure(excinfo))
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, self.name
+
+
+class SuiteFile(pytest.File):
+    """A suite file; its items are ordered as the plan says, device after device."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        trials = plan_trials(load_suite(self.path))
+        words: list[str | None] = [*self.config.stash[WORDS]] or [None]
+        for word in words:
+            suffix = f"[{word}]" if word is not None else ""
+            for planned in trials:
+                yield TrialItem.from_parent(self, name=f"{planned.name}{suffix}", planned=planned, word=word)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> str:  # type: ignore[override]  # as above
+        if isinstance(excinfo.value, HarnessError):
+            return str(excinfo.value)
+        return str(super().repr_failure(excinfo))
+
+
+def looks_like_suite(path: Path) -> bool:
+    """Suites have `[[models]]`; other TOML files that pytest comes across are left alone."""
+    try:
+        return "models" in tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return False

@@ -1,0 +1,83 @@
+"""The phone that a pytest session holds: asynchronous work in a thread of its own, one phone at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from harness.bench.attempt import CONCLUDE_LIMIT_S
+from harness.bench.conductor import Conductor, open_conductor
+from harness.bench.listener import Listener
+from harness.bench.plan import PlannedTrial
+from harness.core.phone import parse_device_word
+from harness.core.record import TrialRecord
+from harness.runner.package import choose_runner
+
+_Value = TypeVar("_Value")
+
+
+@dataclass
+class LivePhone:
+    """Opens phones on demand; a second word closes the first one's phone (one userspace tunnel a process)."""
+
+    results: Path
+    runner: str
+    listener: Listener
+    run_ids: list[str] = field(default_factory=list)
+    _word: str | None = None
+    _conductor: Conductor | None = None
+    _portal: BlockingPortal | None = None
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def conductor(self, word: str) -> Conductor:
+        """The phone that `word` names; raises UsageError, PhoneNotFound or StepError."""
+        if self._conductor is not None and self._word == word:
+            return self._conductor
+        self.close()
+        device = parse_device_word(word)
+        opening = open_conductor(device, choose_runner(self.runner, device), self.results, self.listener)
+        self._portal = self._stack.enter_context(start_blocking_portal("asyncio"))
+        try:
+            conductor = self._stack.enter_context(self._portal.wrap_async_context_manager(opening))
+        except BaseException:
+            self.close()
+            raise
+        self._word, self._conductor = word, conductor
+        self.run_ids.append(conductor.run_id)
+        return conductor
+
+    def run_trial(self, word: str, planned: PlannedTrial) -> TrialRecord:
+        """One trial to its record; Ctrl-C ends the app on the phone and keeps what was recorded."""
+        conductor = self.conductor(word)
+        return self._call(lambda: conductor.run_trial(planned))
+
+    def _call(self, work: Callable[[], Awaitable[_Value]]) -> _Value:
+        assert self._portal is not None, "a conductor is open"
+        ended = threading.Event()
+
+        async def to_its_end() -> _Value:
+            try:
+                return await work()
+            finally:
+                ended.set()
+
+        future = self._portal.start_task_soon(to_its_end)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            # the future counts as cancelled at once; the work itself first brings its evidence home
+            future.cancel()
+            ended.wait(CONCLUDE_LIMIT_S)
+            raise
+
+    def close(self) -> None:
+        """Lets the phone go; a later `conductor` opens one again."""
+        stack, self._stack = self._stack, ExitStack()
+        self._word = self._conductor = self._portal = None
+        stack.close()

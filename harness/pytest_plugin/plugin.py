@@ -1,0 +1,158 @@
+"""Options, collection, and the end of the session. Heavy imports wait until a device is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.core.errors import UsageError
+from harness.core.phone import FORMS, PhoneFacts, parse_device_word
+from harness.core.record import TrialRecord
+
+if TYPE_CHECKING:
+    from harness.pytest_plugin.live import LivePhone
+
+DEVICE_FIXTURE = "_device_word"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("load", "loads of language models on iPhones")
+    group.addoption("--device", action="append", metavar="WORD", default=None, help=f"repeatable: {FORMS}")
+    group.addoption(
+        "--load-suite", action="append", metavar="FILE", default=None, help="run this suite file as well; repeatable"
+    )
+    group.addoption("--load-results", metavar="DIR", default=None, help="results folder (default: results)")
+    group.addoption(
+        "--load-runner", metavar="RUNNER", default=None, help="auto, python, or the path of an .ipa (default: auto)"
+    )
+    parser.addini("load_testpaths", "what `pytest --device=…` runs when no path is given", type="args", default=[])
+    parser.addini("load_results", "results folder", default="results")
+    parser.addini("load_runner", "runner app", default="auto")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from harness.pytest_plugin.items import WORDS
+
+    words: list[str] = config.getoption("--device") or []
+    try:
+        for word in words:
+            parse_device_word(word)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[WORDS] = words
+    paths = config.getini("load_testpaths")
+    if words and paths and config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = [str(config.rootpath / path) for path in paths]
+    config.args += config.getoption("--load-suite") or []
+    if words:
+        _prepare_live(config)
+
+
+def _prepare_live(config: pytest.Config) -> None:
+    from harness.bench.listener import Listener
+    from harness.pytest_plugin.items import LIVE
+    from harness.pytest_plugin.live import LivePhone
+
+    results = Path(config.getoption("--load-results") or config.rootpath / config.getini("load_results"))
+    runner = config.getoption("--load-runner") or config.getini("load_runner")
+    config.stash[LIVE] = LivePhone(results, runner, Listener())
+
+
+def _live(config: pytest.Config) -> LivePhone | None:
+    from harness.pytest_plugin.items import LIVE
+
+    return config.stash.get(LIVE, None)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path.suffix != ".toml":
+        return None
+    from harness.pytest_plugin.items import SuiteFile, looks_like_suite
+
+    if parent.session.isinitpath(file_path) or looks_like_suite(file_path):
+        return SuiteFile.from_parent(parent, path=file_path)
+    return None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that uses `phone` or `load` runs once on each device."""
+    if DEVICE_FIXTURE in metafunc.fixturenames:
+        from harness.pytest_plugin.items import WORDS
+
+        words: list[str | None] = [*metafunc.config.stash[WORDS]] or [None]
+        ids = [word if word is not None else "no-device" for word in words]
+        metafunc.parametrize(DEVICE_FIXTURE, words, ids=ids, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def _device_word(request: pytest.FixtureRequest) -> str:
+    if request.param is None:
+        from harness.pytest_plugin.items import NO_DEVICE
+
+        pytest.skip(NO_DEVICE)
+    return str(request.param)
+
+
+@pytest.fixture
+def phone(request: pytest.FixtureRequest, _device_word: str) -> PhoneFacts:
+    """The phone under test: who it is. Skips without `--device`; a named phone that is absent is an error."""
+    live = _live(request.config)
+    assert live is not None, "a device word stands on the command line"
+    return live.conductor(_device_word).facts
+
+
+@pytest.fixture
+def load(
+    request: pytest.FixtureRequest, _device_word: str, phone: PhoneFacts, record_property: Callable[[str, object], None]
+) -> Callable[..., TrialRecord]:
+    """`load(model, backend="cpu", cache="cold", expect="loaded", **options)` does one trial; gives its record.
+
+    `model` is a recipe of the model maker (`tiny`, `wide`) or the path of a model file; `options` are those of a
+    suite's `[options]`. An outcome other than `expect` fails the test, device trouble is an error.
+    """
+    from harness.bench.single import single_trial
+    from harness.pytest_plugin.items import judge, properties
+
+    live = _live(request.config)
+    assert live is not None, "a device word stands on the command line"
+
+    def load_once(model: str | Path, **asked: Any) -> TrialRecord:
+        record = live.run_trial(_device_word, single_trial(request.node.name, model, **asked))
+        for name, value in properties(record):
+            record_property(name, value)
+        judge(record)
+        return record
+
+    return load_once
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    yield
+    live = _live(session.config)
+    if live is not None:
+        live.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    live = _live(config)
+    if live is None or not live.run_ids:
+        return
+    from harness.report.build import build_report
+    from harness.report.table import HEADINGS, summary_table
+    from harness.store.database import ResultStore
+
+    with ResultStore.open(live.results) as store:
+        frame = store.frame(run_id=live.run_ids)
+    if frame.empty:
+        return
+    rows = [HEADINGS, *(row.cells for row in summary_table(frame))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    terminalreporter.section("loads")
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        terminalreporter.write_line("  ".join(cells).rstrip())
+    terminalreporter.write_line(f"report: {build_report(live.results, run_id=live.run_ids[-1]).index}")

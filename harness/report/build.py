@@ -1,0 +1,145 @@
+"""From the results folder to pictures and a page. Reads the store; writes only below the report's own folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.analysis.summary import GROUP_COLUMNS, summarize
+from harness.analysis.timeline import representative
+from harness.core.record import TrialState
+from harness.report.figures_style import DARK, LIGHT, THEMES, Theme, save, style
+from harness.report.page import CaseSection, Picture, page
+from harness.report.summary_figure import summary_figure
+from harness.report.table import summary_table
+from harness.report.timeline_figure import Trial, timeline_figure
+from harness.report.words import bytes_text, device_text, outcomes_text, rows_of, slug
+from harness.store.database import DATABASE_NAME, ResultStore
+from harness.store.errors import StoreError
+from harness.store.telemetry import read_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What was written: the page, and every picture in both themes as SVG and PNG."""
+
+    index: Path
+    pictures: tuple[Path, ...]
+
+
+def build_report(results_dir: Path, target: Path | None = None, run_id: str | None = None) -> ReportFiles:
+    """Draws one run (None: the latest) into `target` (None: `report/` of the results), replacing what is there.
+
+    Raises StoreError if there are no results, or no finished trial of that run.
+    """
+    if not (results_dir / DATABASE_NAME).is_file():
+        raise StoreError(f"{results_dir / DATABASE_NAME}: there are no results; run a suite first")
+    with ResultStore.open(results_dir) as store:
+        frame = store.frame(state=TrialState.DONE.value)
+        wanted = run_id if run_id is not None else _latest(frame)
+        chosen = frame[frame["run_id"] == wanted]
+        if chosen.empty:
+            what = "" if run_id is None else f" of run {run_id}; the runs are: {', '.join(frame['run_id'].unique())}"
+            raise StoreError(f"{results_dir}: there is no finished trial{what}")
+        folder = target if target is not None else store.folder / "report"
+        return _draw(store, chosen, folder, others=frame["run_id"].nunique() - 1)
+
+
+def _latest(frame: pd.DataFrame) -> str | None:
+    return None if frame.empty else str(frame.sort_values(["started_at", "trial_id"])["run_id"].iloc[-1])
+
+
+def _draw(store: ResultStore, frame: pd.DataFrame, folder: Path, *, others: int) -> ReportFiles:
+    folder.mkdir(parents=True, exist_ok=True)
+    for pattern in ("timeline-*.svg", "timeline-*.png", "summary*.svg", "summary*.png"):
+        for stale in folder.glob(pattern):
+            stale.unlink()
+    written: list[Path] = []
+    summaries = _summaries(frame, folder, written)
+    sections = _sections(store, frame, folder, written)
+    run_id = frame["run_id"].iloc[0]
+    notes = [f"Suite {frame['suite'].iloc[0]}, run {run_id}, {len(frame)} trials, begun {frame['started_at'].min()}."]
+    if others:
+        notes.append(f"The results hold {others} other {'run' if others == 1 else 'runs'}, not shown here.")
+    text = page(
+        "iPhone load results",
+        notes,
+        summary_table(frame),
+        summaries,
+        sections,
+        virtual=bool((frame["device_kind"] == "virtual").any()),
+    )
+    index = folder / "index.html"
+    index.write_text(text, encoding="utf-8")
+    return ReportFiles(index, tuple(written))
+
+
+def _summaries(frame: pd.DataFrame, folder: Path, written: list[Path]) -> list[Picture]:
+    """One picture for each kind of phone: physical and virtual are not drawn side by side."""
+    summary = summarize(frame)
+    kinds = list(summary["device_kind"].unique())
+    pictures = []
+    for kind in kinds:
+        part = summary[summary["device_kind"] == kind]
+        name = "summary" if len(kinds) == 1 else f"summary-{slug(kind)}"
+        told = "; ".join(
+            f"{row['case']} on {device_text(row)}: {outcomes_text(row['outcomes'])}, peak footprint "
+            f"{bytes_text(row['peak_footprint_bytes_median'])}"
+            for row in rows_of(part)
+        )
+        light, dark = _write(partial(summary_figure, part), folder, name, written)
+        pictures.append(Picture(f"Summary, {kind}", f"Bar chart, {kind} phone. {told}", light, dark))
+    return pictures
+
+
+def _sections(store: ResultStore, frame: pd.DataFrame, folder: Path, written: list[Path]) -> list[CaseSection]:
+    sections = []
+    taken: set[str] = set()
+    for _, group in frame.groupby(list(GROUP_COLUMNS), sort=False, dropna=False):
+        first = rows_of(group)[0]
+        heading = f"{first['case']} on {device_text(first)}"
+        records = store.trials(trial_id=list(group["trial_id"]))
+        bold = representative(group)
+        picture = None
+        if bold is not None:
+            trials = [
+                Trial(record, read_parquet(store.folder / record.telemetry_file))
+                for record in records
+                if record.telemetry_file is not None
+            ]
+            name = _unique(f"timeline-{slug(first['case'])}", taken)
+            light, dark = _write(partial(timeline_figure, trials, bold), folder, name, written)
+            shown = next(record for record in records if record.trial_id == bold)
+            told = (
+                f"Memory over time, {heading}. Trial {bold} ended as {shown.outcome}, peak footprint "
+                f"{bytes_text(shown.peak_footprint_bytes)}, footprint limit {bytes_text(shown.footprint_limit_bytes)}."
+            )
+            picture = Picture(f"Timeline, {heading}", told, light, dark)
+        sections.append(CaseSection(heading, picture, records))
+    return sections
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """The name, or with the first number that makes it new: two devices may have a case of the same name."""
+    numbered: Iterable[str] = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
+    found = next(candidate for candidate in numbered if candidate not in taken)
+    taken.add(found)
+    return found
+
+
+def _write(draw: Callable[[Theme], Figure], folder: Path, name: str, written: list[Path]) -> tuple[Path, Path]:
+    """Draws in every theme; returns the light and the dark SVG."""
+    svgs: dict[str, Path] = {}
+    for theme in THEMES:
+        with style(theme):
+            svg, png = save(draw(theme), folder, name, theme)
+        written += [svg, png]
+        svgs[theme.name] = svg
+    return svgs[LIGHT.name], svgs[DARK.name]

@@ -1,0 +1,53 @@
+"""The summary as rows of text: the same for the terminal and the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.analysis.summary import summarize
+from harness.report.words import bytes_text, device_text, duration_text, outcomes_text, rate_text, rows_of
+
+HEADINGS = (
+    "Case",
+    "Device",
+    "Trials",
+    "Outcome",
+    "Expected",
+    "Load",
+    "First token",
+    "Decode",
+    "Peak footprint",
+    "Limit",
+    "Head-room",
+)
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One case on one device class; `cells` are in the order of HEADINGS. Medians, over the trials that loaded."""
+
+    cells: tuple[str, ...]
+    as_expected: bool
+
+
+def summary_table(frame: pd.DataFrame) -> list[SummaryRow]:
+    """The rows for a frame of trials, as `ResultStore.frame` gives it."""
+    rows = []
+    for row in rows_of(summarize(frame)):
+        cells = (
+            str(row["case"]),
+            device_text(row),
+            str(row["trials"]),
+            outcomes_text(row["outcomes"]),
+            "yes" if row["as_expected"] else f"no: {row['expected_outcome']}",
+            duration_text(row["load_ns_median"]),
+            duration_text(row["ttft_ns_median"]),
+            rate_text(row["decode_tokens_per_s_median"]),
+            bytes_text(row["peak_footprint_bytes_median"]),
+            bytes_text(row["footprint_limit_bytes_median"]),
+            bytes_text(row["head_room_bytes_median"]),
+        )
+        rows.append(SummaryRow(cells, bool(row["as_expected"])))
+    return rows

@@ -1,0 +1,62 @@
+"""Figures as people read them. What is missing is a dash, never 0."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.core.units import BYTES_PER_UNIT, format_bytes
+
+MISSING = "–"
+_NOT_PLAIN = re.compile(r"[^a-z0-9]+")
+
+
+def bytes_text(value: Any) -> str:
+    """`90 MiB`; a dash for None or NA."""
+    return MISSING if pd.isna(value) else format_bytes(round(value))
+
+
+def mib_text(value_bytes: float) -> str:
+    """`88.5 MiB`, `1450 MiB`: in figures, whose axes are in MiB."""
+    mib = value_bytes / BYTES_PER_UNIT["MiB"]
+    return f"{mib:.0f} MiB" if mib >= 100 else f"{mib:.3g} MiB"
+
+
+def duration_text(value_ns: Any) -> str:
+    """`843 ms`, `2.16 s`; a dash for None or NA."""
+    if pd.isna(value_ns):
+        return MISSING
+    seconds = float(value_ns) / 1e9
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def rate_text(value: Any) -> str:
+    """`12.3 tok/s`; a dash for None or NA."""
+    return MISSING if pd.isna(value) else f"{float(value):.1f} tok/s"
+
+
+def outcomes_text(outcomes: Mapping[str, int]) -> str:
+    """`loaded` for one trial, `3 × loaded`, `2 × loaded, 1 × jetsam`."""
+    if list(outcomes.values()) == [1]:
+        return next(iter(outcomes))
+    return ", ".join(f"{count} × {name}" for name, count in outcomes.items())
+
+
+def device_text(row: Mapping[str, Any]) -> str:
+    """`iPhone17,1 (virtual; footprint_limit=90MiB)`."""
+    settings = row["device_settings"].replace(",", ", ")
+    marks = [mark for mark in ("virtual" if row["device_kind"] == "virtual" else "", settings) if mark]
+    return f"{row['device_product_type']} ({'; '.join(marks)})" if marks else str(row["device_product_type"])
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as plain mappings from column to value."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def slug(text: str) -> str:
+    """A file name's part: lower-case letters, digits and dashes; `case` if nothing is left."""
+    return _NOT_PLAIN.sub("-", text.lower()).strip("-")[:80] or "case"

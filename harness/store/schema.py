@@ -1,0 +1,113 @@
+"""The database's tables, made from the fields of a trial record, and the way of a record into a row and back.
+
+Pure: no connection is opened here. May know `core` and SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from sqlalchemy import JSON, BigInteger, Column, Double, Index, MetaData, Table, Text
+from sqlalchemy.types import TypeEngine
+
+from harness.core.outcome import Evidence, EvidenceKind
+from harness.core.record import TrialRecord, record_columns
+from harness.core.telemetry import Phase
+from harness.store.errors import StoreError
+
+SCHEMA_VERSION = 1
+"""Raised with every change of `TrialRecord`'s fields or of the tables below."""
+
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
+
+
+def _plain_type(hint: Any) -> tuple[type, bool]:
+    """The type of a field without `| None` and type arguments, and whether None is allowed."""
+    arguments = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    inner = [argument for argument in arguments if argument is not type(None)]
+    if len(inner) != 1:
+        raise TypeError(f"{hint}: a record's column has one type, or one type and None")
+    return get_origin(inner[0]) or inner[0], len(arguments) != len(inner)
+
+
+_COLUMN_TYPES: dict[type, TypeEngine[Any]] = {
+    str: Text(),
+    int: BigInteger(),
+    float: Double(),
+    dict: JSON(none_as_null=True),
+    tuple: JSON(none_as_null=True),
+}
+
+RECORD_TYPES: dict[str, tuple[type, bool]] = {
+    name: _plain_type(hint)
+    for name, hint in get_type_hints(TrialRecord).items()
+    if name in {field.name for field in record_columns()}
+}
+"""Column → (plain Python type, may be None), in the order of the record."""
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    *(
+        Column(name, _COLUMN_TYPES[plain], primary_key=name == "trial_id", nullable=optional)
+        for name, (plain, optional) in RECORD_TYPES.items()
+    ),
+)
+Index("trials_of_case", trials.c.case, trials.c.trial_id)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("trial_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+)
+"""Which owner (see `owner.py`) runs a trial; the row goes when the trial is done."""
+
+
+def record_to_row(record: TrialRecord) -> dict[str, Any]:
+    """The values of a row; raises StoreError for a number that the database would change silently."""
+    row: dict[str, Any] = {}
+    for name, (plain, _) in RECORD_TYPES.items():
+        value = getattr(record, name)
+        # SQLite keeps NaN as NULL, which would make `not measured` of `not a number`
+        if isinstance(value, float) and not math.isfinite(value):
+            raise StoreError(f"trial {record.trial_id}: {name} is {value}; give a number, or None if not measured")
+        if isinstance(value, int) and not INT64_MIN <= value <= INT64_MAX:
+            raise StoreError(f"trial {record.trial_id}: {name} is {value}, which does not fit into 64 bits")
+        if plain is tuple:
+            value = [asdict(item) for item in value]
+        elif plain is str and value is not None:
+            value = str(value)
+        row[name] = value
+    return row
+
+
+def row_to_record(row: Mapping[str, Any]) -> TrialRecord:
+    """The record of a row; raises StoreError if the row's JSON is not what this version writes."""
+    values = {name: row[name] for name in RECORD_TYPES}
+    try:
+        values["evidence"] = tuple(
+            Evidence(EvidenceKind(item["kind"]), item["text"], item["file"], item["decisive"])
+            for item in values["evidence"]
+        )
+        values["phases"] = tuple(Phase(**item) for item in values["phases"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"trial {row['trial_id']}: its evidence or phases cannot be read ({error}); "
+            "the row was written by another program or damaged"
+        ) from error
+    return TrialRecord(**values)

@@ -1,0 +1,163 @@
+"""Readings on disk: an Arrow stream while the trial runs, one Parquet file afterwards.
+
+A Parquet file is unreadable until it is closed, so a killed process would lose all; of the stream, every batch whose
+`append` has returned is kept. Missing stays missing (null, `pandas.NA`): it never becomes 0 or a float.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.core.telemetry import READING_COLUMNS, Reading, Source
+from harness.store.errors import StoreError
+from harness.store.schema import INT64_MAX, INT64_MIN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPOOL_SUFFIX = ".arrows"
+PARQUET_SUFFIX = ".parquet"
+PART_SUFFIX = ".part"
+"""A file that is still being written; renamed when it is complete and on disk."""
+
+_NEVER_NULL = ("source", "t_ns")
+
+
+def _schema(source_type: pa.DataType) -> pa.Schema:
+    """`source`, and 64-bit integers for everything else."""
+    types = {name: source_type if name == "source" else pa.int64() for name in READING_COLUMNS}
+    return pa.schema([pa.field(name, kind, nullable=name not in _NEVER_NULL) for name, kind in types.items()])
+
+
+SPOOL_SCHEMA = _schema(pa.string())
+PARQUET_SCHEMA = _schema(pa.dictionary(pa.int8(), pa.string()))
+_HEAD_BYTES = SPOOL_SCHEMA.serialize().size
+
+
+def _batch(readings: Sequence[Reading], where: Path) -> pa.RecordBatch:
+    """Checked here, for Arrow makes integers of fractions without a word."""
+    columns = []
+    for field in SPOOL_SCHEMA:
+        values = [getattr(reading, field.name) for reading in readings]
+        if field.name != "source":
+            for value in values:
+                missing = value is None and field.nullable
+                if not missing and (type(value) is not int or not INT64_MIN <= value <= INT64_MAX):
+                    raise StoreError(f"{where}: a reading's {field.name} is {value!r}, not a 64-bit integer")
+        columns.append(pa.array(values, field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=SPOOL_SCHEMA)
+
+
+class TelemetrySpool:
+    """The growing stream of one trial. `append` returns when the batch would survive a kill of this process."""
+
+    def __init__(self, path: Path) -> None:
+        """Makes the file; raises StoreError if there is one, for it would be another trial's."""
+        try:
+            self._file: BinaryIO = path.open("xb")
+        except OSError as error:
+            raise StoreError(f"{path}: cannot start the trial's telemetry: {error.strerror}") from error
+        self.path = path
+        self._writer = pa.ipc.new_stream(self._file, SPOOL_SCHEMA)
+        self._file.flush()
+
+    def append(self, readings: Sequence[Reading]) -> None:
+        """Adds readings as one batch; an empty sequence adds nothing. Bad values leave the stream as it was."""
+        if not readings:
+            return
+        if self._file.closed:
+            raise StoreError(f"{self.path}: readings came after the spool was closed")
+        batch = _batch(readings, self.path)
+        try:
+            self._writer.write_batch(batch)
+            self._file.flush()
+        except OSError as error:
+            # a batch may have been cut off: nothing after it could be read
+            self._file.close()
+            raise StoreError(f"{self.path}: telemetry can no longer be written: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Ends the stream. May be called twice."""
+        if not self._file.closed:
+            self._writer.close()
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def recover(spool: Path) -> list[Reading]:
+    """The readings of every whole batch of a stream, torn or ended.
+
+    Raises StoreError if the file is longer than a stream's head and yet none, or has other columns.
+    """
+    data = spool.read_bytes()
+    try:
+        stream = pa.ipc.open_stream(pa.py_buffer(data))
+    except (pa.ArrowException, OSError) as error:
+        if len(data) < _HEAD_BYTES:
+            return []
+        raise StoreError(f"{spool}: not a telemetry stream ({error}); move it away") from error
+    if not stream.schema.equals(SPOOL_SCHEMA):
+        raise StoreError(f"{spool}: has the columns {stream.schema.names}; another version of the harness wrote it")
+    readings: list[Reading] = []
+    while True:
+        try:
+            batch = stream.read_next_batch()
+            batch.validate(full=True)
+        except (StopIteration, pa.ArrowException, OSError):
+            # the end, or the batch in which the writer was killed
+            return readings
+        readings += (Reading(**{**row, "source": Source(row["source"])}) for row in batch.to_pylist())
+
+
+def write_parquet(path: Path, readings: Sequence[Reading]) -> None:
+    """Writes readings, sorted by time, so that `path` is either complete and on disk or not there."""
+    ordered = sorted(readings, key=lambda reading: (reading.t_ns, reading.source, reading.seq or 0))
+    table = pa.Table.from_batches([_batch(ordered, path)]).cast(PARQUET_SCHEMA)
+    part = path.with_name(path.name + PART_SUFFIX)
+    with part.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    sync_folder(path.parent)
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Readings as a frame: `source` categorical, all else Int64 with `pandas.NA` where missing; sorted by `t_ns`.
+
+    Raises StoreError if the file is absent, damaged or has other columns.
+    """
+    import pandas as pd  # here: 1.5 s that a running trial does not need
+
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: there is no such telemetry file") from error
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{path}: not a readable Parquet file ({error})") from error
+    if table.schema.names != list(READING_COLUMNS):
+        raise StoreError(f"{path}: has the columns {table.schema.names}; another version of the harness wrote it")
+    return table.to_pandas(types_mapper=lambda kind: pd.Int64Dtype() if kind == pa.int64() else None)
+
+
+def sync_folder(folder: Path) -> None:
+    """Puts the folder's entries on disk: a rename is durable only then."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

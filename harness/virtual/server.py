@@ -1,0 +1,317 @@
+"""usbmuxd with one phone on its cable: hands connections of clients to the phone's ports, and tells of hotplug.
+
+A client that sends garbage loses its own connection and disturbs nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.virtual.services import lockdown
+from harness.virtual.stream import READ_LIMIT_BYTES, SocketStream, StreamClosed
+from harness.virtual.wire import usbmux
+from harness.virtual.wire.plist import Plist, PlistFrameError, parse_dictionary
+from harness.virtual.wire.usbmux import Result, UnsupportedVersion, UsbmuxDecoder, UsbmuxError
+
+if TYPE_CHECKING:
+    from harness.virtual.phone import Phone, PortHandler
+
+log = logging.getLogger(__name__)
+
+# Answers and events not yet taken by one client; beyond that it is hung up on.
+OUTBOX_LIMIT = 256
+RECORD_NAME_CHARS = 255
+USB_PRODUCT_IPHONE = 0x12A8
+HIGH_SPEED_BITS = 480_000_000
+APP_CONNECT_LIMIT_S = 5.0
+
+
+@dataclass(frozen=True)
+class _Port:
+    """What a Connect leads to. `tls`: the first thing that happens there is a handshake."""
+
+    serve: PortHandler
+    tls: bool
+
+
+class _Client:
+    """One connection to usbmuxd before it has become a connection to the phone."""
+
+    def __init__(self, stream: SocketStream, transport: asyncio.WriteTransport) -> None:
+        self.stream = stream
+        self.transport = transport
+        self.program = ""
+        self._outbox: asyncio.Queue[bytes] = asyncio.Queue(OUTBOX_LIMIT)
+        self._pump_task = asyncio.create_task(self._pump())
+
+    def post(self, packet: bytes) -> None:
+        """Queues a packet; a client that does not read loses its connection."""
+        try:
+            self._outbox.put_nowait(packet)
+        except asyncio.QueueFull:
+            self.stream.abort()
+
+    async def flush(self) -> None:
+        """Waits until everything posted is on its way; raises StreamClosed when it cannot be."""
+        waiting = asyncio.create_task(self._outbox.join())
+        await asyncio.wait({waiting, self._pump_task}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            waiting.cancel()
+            raise StreamClosed
+
+    async def stop(self) -> None:
+        """Stops sending; the stream stays open."""
+        self._pump_task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._pump_task
+
+    async def _pump(self) -> None:
+        with contextlib.suppress(StreamClosed):
+            while True:
+                await self.stream.send(await self._outbox.get())
+                self._outbox.task_done()
+
+
+class Usbmuxd:
+    """The multiplexer. `start_*` once, then `plug` and `unplug` at will, `close` at the end."""
+
+    def __init__(self, phone: Phone) -> None:
+        self._phone = phone
+        self._records = phone.state.home / "usbmux"
+        self._device_id: int | None = None
+        self._next_device_id = 1
+        self._listeners: dict[_Client, int] = {}
+        self._connections: set[SocketStream] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start_tcp(self, host: str, port: int) -> tuple[str, int]:
+        """Listens on TCP; returns the address, with the port chosen if it was 0."""
+        self._server = await asyncio.start_server(self._accept, host, port, limit=READ_LIMIT_BYTES)
+        address = self._server.sockets[0].getsockname()
+        return str(address[0]), int(address[1])
+
+    async def start_unix(self, path: Path) -> None:
+        """Listens on a unix socket."""
+        self._server = await asyncio.start_unix_server(self._accept, path, limit=READ_LIMIT_BYTES)
+
+    async def close(self) -> None:
+        """Stops listening and drops every connection."""
+        if self._server is not None:
+            self._server.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    @property
+    def plugged(self) -> bool:
+        """Whether the phone is on its cable."""
+        return self._device_id is not None
+
+    def plug(self) -> None:
+        """Puts the phone on the cable under a new device id, as every replug does."""
+        if self._device_id is None:
+            self._device_id, self._next_device_id = self._next_device_id, self._next_device_id + 1
+            self._tell_all(self._attached(self._device_id))
+
+    def unplug(self) -> None:
+        """Pulls the cable: every connection to the phone breaks at once."""
+        if self._device_id is not None:
+            gone, self._device_id = self._device_id, None
+            self._tell_all({"MessageType": "Detached", "DeviceID": gone})
+            for stream in list(self._connections):
+                stream.abort()
+
+    # -- clients
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        stream = SocketStream(reader, writer)
+        try:
+            await self._serve(_Client(stream, writer.transport))
+        except (StreamClosed, UsbmuxError, ConnectionError, ssl.SSLError) as error:
+            log.debug("a client is dropped: %s", error)
+        except asyncio.CancelledError:
+            stream.abort()  # the phone is being switched off
+        except Exception:
+            log.exception("a conversation failed")
+        finally:
+            self._tasks.discard(task)
+            with contextlib.suppress(asyncio.CancelledError):
+                await stream.close()
+
+    async def _serve(self, client: _Client) -> None:
+        try:
+            port = await self._converse(client)
+            if port is not None:
+                await client.flush()
+        finally:
+            self._listeners.pop(client, None)
+            await client.stop()
+        if port is not None and self.plugged:
+            self._connections.add(client.stream)
+            try:
+                await port.serve(client.stream, self._phone)
+            finally:
+                self._connections.discard(client.stream)
+
+    async def _converse(self, client: _Client) -> _Port | None:
+        """Answers requests until the client goes (None) or has connected to a port (what serves it)."""
+        decoder = UsbmuxDecoder()
+        while True:
+            while (event := decoder.next_event()) is None:
+                # never a byte more than the packet: what follows a Connect belongs to the port
+                try:
+                    decoder.receive_data(await client.stream.receive_exactly(decoder.wants))
+                except StreamClosed as error:
+                    if decoder.at_boundary and not error.partial:
+                        return None
+                    raise
+            if isinstance(event, UnsupportedVersion):
+                client.post(usbmux.encode_bad_version(event.tag))
+                await client.flush()
+                return None
+            port = await self._answer(client, event.tag, event.message)
+            if port is not None:
+                return port
+
+    async def _answer(self, client: _Client, tag: int, request: Plist) -> _Port | None:
+        kind = request.get("MessageType")
+        client.program = str(request.get("ProgName", client.program))[:100]
+        if kind == "Connect":
+            port, result = await self._open(request)
+            if port is not None and port.tls:
+                # before the answer that lets the client's hello come, or it would be read as plain bytes and lost
+                client.transport.pause_reading()  # type: ignore[attr-defined]  # typed one-way; sockets have it
+            client.post(usbmux.encode_result(tag, result))
+            return port
+        if kind == "Listen":
+            client.post(usbmux.encode_result(tag, Result.OK))
+            self._listeners[client] = len(self._listeners) + 1
+            if self._device_id is not None:
+                client.post(usbmux.encode(0, self._attached(self._device_id)))
+        elif kind == "ListDevices":
+            devices = [] if self._device_id is None else [self._attached(self._device_id)]
+            client.post(usbmux.encode(tag, {"DeviceList": devices}))
+        elif kind == "ListListeners":
+            rows = [{"Program Name": other.program, "ID": number} for other, number in self._listeners.items()]
+            client.post(usbmux.encode(tag, {"ListenerList": rows}))
+        elif kind == "ReadBUID":
+            client.post(usbmux.encode(tag, {"BUID": self._phone.hosts.system_buid}))
+        elif kind in ("ReadPairRecord", "SavePairRecord", "DeletePairRecord"):
+            client.post(self._pair_record(tag, kind, request))
+        else:
+            client.post(usbmux.encode_result(tag, Result.BAD_COMMAND))
+        return None
+
+    def _pair_record(self, tag: int, kind: str, request: Plist) -> bytes:
+        name = request.get("PairRecordID")
+        if not isinstance(name, str) or not 0 < len(name) <= RECORD_NAME_CHARS:
+            return usbmux.encode_result(tag, Result.BAD_COMMAND)
+        file = self._records / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.plist"
+        if kind == "ReadPairRecord":
+            if not file.exists():
+                return usbmux.encode_result(tag, Result.BAD_DEVICE)
+            return usbmux.encode(tag, {"PairRecordData": file.read_bytes()})
+        if kind == "DeletePairRecord":
+            file.unlink(missing_ok=True)
+            return usbmux.encode_result(tag, Result.OK)
+        data = request.get("PairRecordData")
+        if not isinstance(data, bytes) or not _is_plist(data):
+            return usbmux.encode_result(tag, Result.BAD_COMMAND)
+        temporary = file.with_suffix(".new")
+        temporary.write_bytes(data)
+        temporary.replace(file)
+        if name == self._phone.state.udid and self._device_id is not None:
+            self._tell_all({"MessageType": "Paired", "DeviceID": self._device_id})
+        return usbmux.encode_result(tag, Result.OK)
+
+    async def _open(self, request: Plist) -> tuple[_Port | None, Result]:
+        """What serves the port a Connect asks for, and the answer to it."""
+        port = usbmux.port_from_wire(request.get("PortNumber"))
+        if self._device_id is None or request.get("DeviceID") != self._device_id:
+            return None, Result.BAD_DEVICE
+        if port is None:
+            return None, Result.BAD_COMMAND
+        if port == lockdown.LOCKDOWN_PORT:
+            return _Port(lockdown.serve, tls=False), Result.OK
+        service = self._phone.take_port(port)
+        if service is not None:
+            return _Port(service, tls=True), Result.OK
+        app = await self._app_port(port)
+        return app, Result.REFUSED if app is None else Result.OK
+
+    async def _app_port(self, port: int) -> _Port | None:
+        """A splice to an app of this phone that listens on the port; nothing else of this machine can be reached."""
+        if not self._phone.processes.listener(port):
+            return None
+        try:
+            connecting = asyncio.open_connection("127.0.0.1", port, limit=READ_LIMIT_BYTES)
+            reader, writer = await asyncio.wait_for(connecting, APP_CONNECT_LIMIT_S)
+        except (OSError, TimeoutError):
+            return None
+        app = SocketStream(reader, writer)
+
+        async def handle(stream: SocketStream, phone: Phone) -> None:
+            await splice(stream, app)
+
+        return _Port(handle, tls=False)
+
+    def _attached(self, device_id: int) -> dict[str, Any]:
+        udid = self._phone.state.udid
+        return {
+            "MessageType": "Attached",
+            "DeviceID": device_id,
+            "Properties": {
+                "ConnectionSpeed": HIGH_SPEED_BITS,
+                "ConnectionType": "USB",
+                "DeviceID": device_id,
+                "LocationID": 0x14100000,
+                "ProductID": USB_PRODUCT_IPHONE,
+                "SerialNumber": udid,
+                "UDID": udid,
+                "USBSerialNumber": udid.replace("-", ""),
+            },
+        }
+
+    def _tell_all(self, event: dict[str, Any]) -> None:
+        for client in list(self._listeners):
+            client.post(usbmux.encode(0, event))
+
+
+async def splice(left: SocketStream, right: SocketStream) -> None:
+    """Copies both ways until either side has nothing more to say; a half-closed side ends the whole connection."""
+
+    async def copy(source: SocketStream, target: SocketStream) -> None:
+        with contextlib.suppress(StreamClosed):
+            while data := await source.receive():
+                await target.send(data)
+
+    tasks = [asyncio.create_task(copy(left, right)), asyncio.create_task(copy(right, left))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await right.close()
+
+
+def _is_plist(data: bytes) -> bool:
+    try:
+        parse_dictionary(data)
+    except PlistFrameError:
+        return False
+    return True

@@ -1,0 +1,105 @@
+"""A virtual phone for each test that asks for one, and apps to put on it."""
+
+from __future__ import annotations
+
+import plistlib
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from harness.virtual.running import RunningPhone, start_phone
+
+BUNDLE_ID = "com.example.probe"
+EVENTUALLY_LIMIT_S = 30.0
+
+
+class StartPhone(Protocol):
+    """`phone_starter(settings, home_name)`: another phone of the same test."""
+
+    def __call__(self, settings: Mapping[str, str] | None = None, home_name: str = "phone") -> RunningPhone: ...
+
+
+@pytest.fixture
+def phone_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StartPhone]:
+    """Starts phones whose homes lie in tmp_path; all are ended after the test, the latest is what clients find."""
+    monkeypatch.setenv("HOME", str(tmp_path / "host"))  # clients cache pair records under it
+    (tmp_path / "host").mkdir()
+    phones: list[RunningPhone] = []
+
+    def start(settings: Mapping[str, str] | None = None, home_name: str = "phone") -> RunningPhone:
+        phone = start_phone(settings=settings, home=tmp_path / home_name)
+        phones.append(phone)
+        monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", phone.usbmux)
+        return phone
+
+    yield start
+    for phone in phones:
+        phone.stop()
+
+
+@pytest.fixture
+def virtual_phone(phone_starter: StartPhone) -> RunningPhone:
+    """A phone that has just been taken out of its box, plugged in, and trusts whoever asks."""
+    return phone_starter()
+
+
+class MakeIpa(Protocol):
+    """`make_ipa(script, version=…, info=…, files=…)`: an IPA whose executable is `script`."""
+
+    def __call__(
+        self,
+        script: str = "#!/bin/sh\nexec sleep 100\n",
+        *,
+        version: str = "1",
+        info: Mapping[str, Any] | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> Path: ...
+
+
+@pytest.fixture
+def make_ipa(tmp_path: Path) -> MakeIpa:
+    """Builds IPAs of one app, com.example.probe."""
+
+    def build(
+        script: str = "#!/bin/sh\nexec sleep 100\n",
+        *,
+        version: str = "1",
+        info: Mapping[str, Any] | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> Path:
+        package = tmp_path / f"probe-{version}.ipa"
+        words = {
+            "CFBundleIdentifier": BUNDLE_ID,
+            "CFBundleExecutable": "Probe",
+            "CFBundleName": "Probe",
+            "CFBundleVersion": version,
+            "CFBundleShortVersionString": f"1.{version}",
+            "UIFileSharingEnabled": True,
+            **(info or {}),
+        }
+        with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("Payload/Probe.app/Info.plist", plistlib.dumps(words))
+            archive.writestr("Payload/Probe.app/Probe", script)
+            for name, content in (files or {}).items():
+                archive.writestr(name, content)
+        return package
+
+    return build
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object]], None]:
+    """Waits until a condition holds; fails after a generous limit that only a broken phone reaches."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + EVENTUALLY_LIMIT_S
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError("the condition did not come about")
+            time.sleep(0.01)
+
+    return wait

@@ -1,0 +1,282 @@
+"""The whole way: a suite on a virtual iPhone, through the real client library, with a real engine on a real model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.bench.conductor import RunResult, run_suite
+from harness.bench.listener import Listener
+from harness.bench.plan import PlannedTrial
+from harness.bench.suite import Suite
+from harness.core.outcome import EvidenceKind
+from harness.core.phone import Virtual
+from harness.core.record import TrialRecord
+from harness.runner.package import choose_runner
+from harness.store.database import ResultStore
+from harness.store.telemetry import read_parquet
+from harness.virtual import unix_socket
+
+ANSWER_LIMIT_S = 30.0
+NS_PER_MS = 1_000_000
+# What a death may cost: the time between the last sample kept and the end of the process.
+LOST_LIMIT_NS = 20 * NS_PER_MS
+
+
+class Watcher(Listener):
+    """Notes what it hears, and does something once when a phase begins."""
+
+    def __init__(self, when: str = "", then: Callable[[], object] = lambda: None) -> None:
+        self.steps: list[str] = []
+        self.phases: list[str] = []
+        self._when, self._then = when, then
+
+    def step(self, what: str, done: int, total: int) -> None:
+        if what not in self.steps:
+            self.steps.append(what)
+
+    def phase(self, name: str) -> None:
+        self.phases.append(name)
+        if name == self._when:
+            self._when = ""
+            self._then()
+
+    def trial_begins(self, planned: PlannedTrial, number: int, total: int) -> None: ...
+
+
+class Bench:
+    """A results folder and a phone's home of this test, and a way to run suites with them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.results = folder / "results"
+        self.state = folder / "state"
+
+    def run(
+        self,
+        model: str = "tiny",
+        *,
+        settings: dict[str, str] | None = None,
+        watcher: Listener | None = None,
+        matrix: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> RunResult:
+        suite = Suite.model_validate(
+            {
+                "name": "test",
+                "models": [{"name": model, "synth": model}],
+                "matrix": matrix or {},
+                "options": {"trials": 1, "max_tokens": 128, **options},
+            }
+        )
+        word = Virtual(settings=settings or {})
+        return asyncio.run(run_suite(suite, word, choose_runner("auto", word), self.results, watcher or Listener()))
+
+    def only(self, *args: Any, **more: Any) -> TrialRecord:
+        (record,) = self.run(*args, **more).records
+        return record
+
+    @property
+    def home(self) -> Path:
+        return self.state / "iphone-load-harness/virtual/iphone-16-pro/1"
+
+    def ask_phone(self, do: str, **more: Any) -> dict[str, Any]:
+        """A hand on the phone, from outside."""
+        with unix_socket.connect(self.home / "control.sock", ANSWER_LIMIT_S) as control:
+            control.sendall(json.dumps({"do": do, **more}).encode() + b"\n")
+            with control.makefile() as lines:
+                answer: dict[str, Any] = json.loads(lines.readline())
+        assert answer["ok"], answer
+        return answer
+
+    def app_pid(self) -> int:
+        return int(self.ask_phone("processes")["processes"][0]["pid"])
+
+    def truth(self, pid: int) -> dict[str, Any]:
+        """What the phone's own log says of a process."""
+        known: dict[str, Any] = {}
+        for line in (self.home / "log/processes.ndjson").read_text().splitlines():
+            entry = json.loads(line)
+            if entry["pid"] == pid:
+                known.update(entry)
+        return known
+
+
+@pytest.fixture
+def bench(tmp_path: Path, models_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(models_cache))
+    # the session sets it; this restores what was there
+    monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", "")
+    return Bench(tmp_path)
+
+
+def test_a_model_loads_and_everything_is_kept(bench: Bench) -> None:
+    record = bench.only("wide", matrix={"caches": ["none"]})
+    assert record.outcome == "loaded"
+    assert (record.device_kind, record.device_product_type) == ("virtual", "iPhone17,1")
+    assert (record.backend_requested, record.backend_effective) == ("cpu", "cpu")
+    assert record.decoded_tokens == 8
+    for figure in (record.load_ns, record.ttft_ns, record.decode_tokens_per_s, record.leftover_footprint_bytes):
+        assert figure is not None
+        assert figure > 0
+    assert record.seq_missing == 0
+
+    assert record.telemetry_file is not None
+    frame = read_parquet(bench.results / record.telemetry_file)
+    assert set(frame["source"]) == {"app", "host"}
+    app = frame[frame["source"] == "app"]
+    assert len(app) == record.sample_count
+    assert int(app["footprint_bytes"].max()) == record.peak_footprint_bytes
+    assert app["metal_bytes"].isna().all(), "this platform has no Metal: missing, not 0"
+
+    assert record.artifacts_dir is not None
+    journal = (bench.results / record.artifacts_dir / "journal.ndjson").read_text().splitlines()
+    assert [json.loads(line)["ev"] for line in journal].count("sample") == record.sample_count
+
+
+def test_the_sampled_peak_is_the_kernels(bench: Bench) -> None:
+    record = bench.only("wide", matrix={"caches": ["none"]})
+    assert record.peak_resident_bytes is not None
+    assert record.kernel_peak_resident_bytes == pytest.approx(record.peak_resident_bytes, rel=0.01)
+    assert record.host_peak_footprint_bytes is not None
+    assert record.peak_footprint_bytes is not None
+    assert record.host_peak_footprint_bytes <= record.peak_footprint_bytes * 1.01
+
+
+def test_a_second_run_installs_and_pushes_nothing(bench: Bench) -> None:
+    first, second = Watcher(), Watcher()
+    one = bench.only(watcher=first)
+    two = bench.only(watcher=second)
+    assert "install app" in first.steps
+    assert any(step.startswith("push ") for step in first.steps)
+    assert second.steps == []
+    assert one.device_udid == two.device_udid, "the same phone"
+    assert one.output_sha256 == two.output_sha256 is not None, "the same seed, the same text"
+
+
+def test_a_warm_case_gets_its_cache_first(bench: Bench) -> None:
+    watcher = Watcher()
+    record = bench.only(matrix={"caches": ["warm"]}, watcher=watcher)
+    assert record.outcome == "loaded"
+    assert watcher.phases.count("create_engine") == 2, "the unmeasured load that fills it, then the trial"
+    assert [phase.name for phase in record.phases].count("create_engine") == 1
+
+
+def test_no_gpu_is_an_error_and_never_a_silent_cpu_run(bench: Bench) -> None:
+    record = bench.only(matrix={"backends": ["gpu"]})
+    assert record.outcome == "load_error"
+    assert record.backend_effective is None
+    assert "GPU" in (record.reason or "")
+    assert "decode" not in {phase.name for phase in record.phases}
+
+
+def assert_little_lost(bench: Bench, record: TrialRecord, died_ns: int) -> None:
+    assert record.telemetry_file is not None
+    frame = read_parquet(bench.results / record.telemetry_file)
+    app = frame[frame["source"] == "app"]
+    assert int(app["t_ns"].max()) == record.last_sample_ns
+    assert died_ns - int(app["t_ns"].max()) <= LOST_LIMIT_NS
+
+
+def test_over_the_footprint_limit_the_phone_kills_and_says_so(bench: Bench) -> None:
+    record = bench.only("wide", settings={"footprint_limit": "90MiB"}, matrix={"caches": ["none"]})
+    assert record.outcome == "jetsam"
+    assert record.footprint_limit_bytes == 90 * 1024 * 1024
+    (proof,) = [item for item in record.evidence if item.kind is EvidenceKind.JETSAM_EVENT]
+    assert proof.decisive
+    assert proof.file is not None
+    assert record.artifacts_dir is not None
+    report = (bench.results / record.artifacts_dir / proof.file).read_text()
+    body = json.loads(report.partition("\n")[2])
+    assert [entry["pid"] for entry in body["processes"] if entry.get("reason")] == [record.pid]
+    assert record.pid is not None
+    assert_little_lost(bench, record, bench.truth(record.pid)["decided_ns"])
+
+
+def test_over_the_allocation_limit_the_engine_throws_bad_alloc(bench: Bench) -> None:
+    record = bench.only("wide", settings={"allocation_limit": "150MiB"}, matrix={"caches": ["cold"]})
+    assert record.outcome == "bad_alloc"
+    kinds = {item.kind: item for item in record.evidence if item.decisive}
+    assert EvidenceKind.CRASH_REPORT in kinds
+    assert "std::bad_alloc" in kinds[EvidenceKind.CRASH_REPORT].text
+    assert record.artifacts_dir is not None
+    stderr = bench.results / record.artifacts_dir / "stderr.txt"
+    assert "std::bad_alloc" in stderr.read_text()
+    # the exception's last words are the last thing the process did
+    words_ns = bench.truth(record.pid or 0)["stderr_changed_ns"]
+    assert_little_lost(bench, record, words_ns)
+
+
+def test_an_app_that_stops_is_hung(bench: Bench) -> None:
+    watcher = Watcher("hold", lambda: os.kill(bench.app_pid(), signal.SIGSTOP))
+    record = bench.only(watcher=watcher, hold_ms=60_000, progress_limit_s=1.0)
+    assert record.outcome == "hung"
+    assert "hold" in (record.reason or "")
+
+
+def test_an_engine_without_progress_is_hung_though_samples_flow(bench: Bench) -> None:
+    record = bench.only(hold_ms=60_000, progress_limit_s=1.0)
+    assert record.outcome == "hung"
+    assert record.sample_count is not None
+    assert record.sample_count > 0
+
+
+def test_a_phone_that_leaves_is_lost(bench: Bench) -> None:
+    watcher = Watcher("hold", lambda: bench.ask_phone("unplug"))
+    record = bench.only(watcher=watcher, hold_ms=60_000)
+    assert record.outcome == "lost"
+    assert record.sample_count, "what came before is kept"
+
+
+def test_a_cable_put_back_costs_nothing(bench: Bench) -> None:
+    def pull_and_put_back() -> None:
+        bench.ask_phone("unplug")
+        threading.Timer(0.5, bench.ask_phone, ["plug"]).start()
+
+    record = bench.only(watcher=Watcher("hold", pull_and_put_back), hold_ms=3_000)
+    assert record.outcome == "loaded"
+    assert record.seq_missing == 0
+
+
+def test_a_killed_app_without_a_report_is_not_called_anything(bench: Bench) -> None:
+    record = bench.only(watcher=Watcher("hold", lambda: os.kill(bench.app_pid(), signal.SIGKILL)), hold_ms=60_000)
+    assert record.outcome == "unknown"
+    assert record.outcome_family != "measured"
+    assert any("no crash report" in item.text for item in record.evidence)
+
+
+def test_two_devices_are_two_phones(bench: Bench) -> None:
+    (one,) = bench.run().records
+    (two,) = bench.run(settings={"footprint_limit": "2GiB"}).records
+    assert one.device_settings == ""
+    assert two.device_settings == "footprint_limit=2GiB"
+    with ResultStore.open(bench.results) as store:
+        assert len(store.trials()) == 2
+
+
+def test_an_interruption_is_a_record(bench: Bench) -> None:
+    pids: list[int] = []
+
+    def interrupt() -> None:
+        pids.append(bench.app_pid())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(watcher=Watcher("hold", interrupt), hold_ms=60_000)
+    with ResultStore.open(bench.results) as store:
+        (record,) = store.trials()
+    assert (record.outcome, record.reason) == ("harness_error", "trial: interrupted")
+    assert record.sample_count
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pids[0]}").exists():
+        assert time.monotonic() < deadline, "the app on the phone lives on"
+        time.sleep(0.01)

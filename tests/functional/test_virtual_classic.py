@@ -1,0 +1,495 @@
+"""The classic services of a virtual phone, met by pymobiledevice3 as it would meet a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import plistlib
+import socket
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymobiledevice3 import usbmux
+from pymobiledevice3.exceptions import (
+    AfcException,
+    AppInstallError,
+    AppNotInstalledError,
+    ConnectionFailedError,
+    InvalidServiceError,
+    MissingValueError,
+    PairingDialogResponsePendingError,
+    PasswordRequiredError,
+    PyMobileDevice3Exception,
+    UserDeniedPairingError,
+)
+from pymobiledevice3.lockdown import UsbmuxLockdownClient, create_using_usbmux
+from pymobiledevice3.services.afc import AfcService
+from pymobiledevice3.services.crash_reports import CrashReportsManager
+from pymobiledevice3.services.diagnostics import DiagnosticsService
+from pymobiledevice3.services.house_arrest import HouseArrestService
+from pymobiledevice3.services.installation_proxy import InstallationProxyService
+
+from harness.virtual.running import ControlRefused, RunningPhone
+
+if TYPE_CHECKING:
+    from conftest import MakeIpa, StartPhone
+
+pytestmark = pytest.mark.anyio
+BUNDLE_ID = "com.example.probe"
+NO_SPACE, NOT_FOUND, PERMISSION = 18, 8, 10
+
+
+@contextlib.asynccontextmanager
+async def lockdown(phone: RunningPhone, **options: Any) -> AsyncIterator[UsbmuxLockdownClient]:
+    """A client of lockdownd, paired unless the options say otherwise, and surely closed."""
+    client = await create_using_usbmux(serial=phone.udid, **{"autopair": True, **options})
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@contextlib.asynccontextmanager
+async def installed(phone: RunningPhone, package: Path) -> AsyncIterator[UsbmuxLockdownClient]:
+    """A paired client of a phone on which the package is installed."""
+    async with lockdown(phone) as client:
+        async with InstallationProxyService(client) as installer:
+            await installer.install_from_local(package, developer=True)
+        yield client
+
+
+def afc_status(error: BaseException) -> int:
+    assert isinstance(error, AfcException)
+    assert error.status is not None
+    return int(error.status)
+
+
+# -- identity and trust
+
+
+async def test_the_phone_is_listed_and_tells_a_stranger_little(virtual_phone: RunningPhone) -> None:
+    (device,) = await usbmux.list_devices()
+    assert (device.serial, device.connection_type) == (virtual_phone.udid, "USB")
+    async with lockdown(virtual_phone, autopair=False) as client:
+        assert not client.paired
+        assert client.product_version == "18.5"
+        assert "SerialNumber" not in client.all_values
+
+
+async def test_pairing_opens_a_session_with_every_value(virtual_phone: RunningPhone) -> None:
+    async with lockdown(virtual_phone) as client:
+        assert client.paired
+        assert client.all_values["ProductType"] == "iPhone17,1"
+        assert client.all_values["BuildVersion"] == "22F76"
+        assert client.all_values["HardwareModel"] == "D93AP"
+        assert client.ecid == int(virtual_phone.udid.partition("-")[2], 16)
+        assert await client.get_developer_mode_status()
+        assert await client.get_value("com.apple.mobile.battery", "BatteryCurrentCapacity") == 87
+        with pytest.raises(MissingValueError):
+            await client.get_value(key="NoSuchKey")
+        with pytest.raises(InvalidServiceError):
+            await client.start_lockdown_service("com.example.no.such.service")
+
+
+async def test_a_name_is_kept_over_a_restart_and_so_is_trust(phone_starter: StartPhone) -> None:
+    phone = phone_starter()
+    async with lockdown(phone) as client:
+        await client.set_value("Paperweight", key="DeviceName")
+    assert phone.stop() == 0
+    again = phone_starter()
+    assert again.udid == phone.udid
+    again.control("trust", state="denied")  # a new pairing would fail, so this is the old one
+    async with lockdown(again) as client:
+        assert client.paired
+        assert await client.get_value(key="DeviceName") == "Paperweight"
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        ("pending", PairingDialogResponsePendingError),
+        ("denied", UserDeniedPairingError),
+        ("locked", PasswordRequiredError),
+    ],
+)
+async def test_a_phone_that_does_not_trust_says_why(
+    virtual_phone: RunningPhone, state: str, error: type[Exception]
+) -> None:
+    virtual_phone.control("trust", state=state)
+    with pytest.raises(error):
+        async with lockdown(virtual_phone, pair_timeout=0):
+            pass
+
+
+async def test_a_forgotten_host_has_to_pair_again(virtual_phone: RunningPhone) -> None:
+    async with lockdown(virtual_phone):
+        pass
+    virtual_phone.control("forget_hosts")
+    async with lockdown(virtual_phone, autopair=False) as client:
+        assert not client.paired
+
+
+async def test_a_host_with_a_known_id_but_other_keys_gets_no_session(virtual_phone: RunningPhone) -> None:
+    async with lockdown(virtual_phone) as client:
+        older = client.pair_record
+    virtual_phone.control("forget_hosts")
+    async with lockdown(virtual_phone) as client:
+        newer = client.pair_record
+    assert older is not None
+    assert newer is not None
+    assert older["HostPrivateKey"] != newer["HostPrivateKey"]
+    forged = {**newer, "HostCertificate": older["HostCertificate"], "HostPrivateKey": older["HostPrivateKey"]}
+    mux: Any = await usbmux.create_mux()
+    try:
+        await mux.save_pair_record(virtual_phone.udid, 1, plistlib.dumps(forged))
+    finally:
+        await mux.close()
+    stranger: UsbmuxLockdownClient | None = None
+    with contextlib.suppress(PyMobileDevice3Exception, OSError):  # a handshake that fails is as good an answer
+        stranger = await create_using_usbmux(serial=virtual_phone.udid, autopair=False)
+    if stranger is not None:
+        paired = stranger.paired
+        await stranger.close()
+        assert not paired
+
+
+# -- installation
+
+
+async def test_an_app_is_installed_listed_and_removed(virtual_phone: RunningPhone, make_ipa: MakeIpa) -> None:
+    progress: list[int] = []
+    async with lockdown(virtual_phone) as client, InstallationProxyService(client) as installer:
+        await installer.install_from_local(
+            make_ipa(), developer=True, handler=lambda percent, *rest: progress.append(percent)
+        )
+        assert progress == sorted(progress)
+        assert len(progress) > 5
+        (app,) = (await installer.get_apps(application_type="User", bundle_identifiers=[BUNDLE_ID])).values()
+        assert app["Path"].startswith("/private/var/containers/Bundle/Application/")
+        assert app["Container"].startswith("/private/var/mobile/Containers/Data/Application/")
+        assert app["Entitlements"]["get-task-allow"] is True
+        assert (app["CFBundleVersion"], app["UIFileSharingEnabled"]) == ("1", True)
+        (row,) = await installer.browse({"ApplicationType": "User"}, attributes=["CFBundleIdentifier"])
+        assert row == {"CFBundleIdentifier": BUNDLE_ID}
+        assert "com.apple.Preferences" in await installer.get_apps(application_type="System")
+        await installer.uninstall(BUNDLE_ID)
+        assert await installer.get_apps(application_type="User") == {}
+    assert not (virtual_phone.home / "Containers" / BUNDLE_ID).exists()
+
+
+async def test_an_upgrade_keeps_the_data_and_takes_the_new_entitlements(
+    virtual_phone: RunningPhone, make_ipa: MakeIpa
+) -> None:
+    wanted = {"com.apple.developer.kernel.increased-memory-limit": True}
+    signed = {"Payload/Probe.app/archived-expanded-entitlements.xcent": plistlib.dumps(wanted)}
+    async with installed(virtual_phone, make_ipa()) as client:
+        async with await HouseArrestService.create(client, BUNDLE_ID) as house:
+            await house.set_file_contents("/Documents/kept", b"data")
+        pid = virtual_phone.control("launch", bundle_id=BUNDLE_ID)["pid"]
+        async with InstallationProxyService(client) as installer:
+            await installer.install_from_local(make_ipa(version="2", files=signed), cmd="Upgrade")
+            (app,) = (await installer.get_apps(bundle_identifiers=[BUNDLE_ID])).values()
+        assert app["CFBundleVersion"] == "2"
+        assert app["Entitlements"]["com.apple.developer.kernel.increased-memory-limit"] is True
+        async with await HouseArrestService.create(client, BUNDLE_ID) as house:
+            assert await house.get_file_contents("/Documents/kept") == b"data"
+    assert pid not in [row["pid"] for row in virtual_phone.control("processes")["processes"]]
+    assert len(list((virtual_phone.home / "Bundles" / BUNDLE_ID).iterdir())) == 2  # the bundle and the link to it
+
+
+async def test_what_is_no_app_is_refused_and_leaves_nothing(
+    virtual_phone: RunningPhone, make_ipa: MakeIpa, tmp_path: Path
+) -> None:
+    escape = make_ipa(version="8", files={"Payload/Probe.app/../../../../evil": b"x"})
+    other = make_ipa(version="9", info={"CFBundleExecutable": "Missing"})
+    named = make_ipa(version="10", info={"CFBundleIdentifier": "../evil"})
+    garbage = tmp_path / "garbage.ipa"
+    garbage.write_bytes(b"PK\x03\x04 no archive")
+    link = tmp_path / "link.ipa"
+    with zipfile.ZipFile(make_ipa(version="11")) as source, zipfile.ZipFile(link, "w") as target:
+        for entry in source.infolist():
+            target.writestr(entry, source.read(entry))
+        entry = zipfile.ZipInfo("Payload/Probe.app/link")
+        entry.external_attr = 0o120777 << 16
+        target.writestr(entry, "/etc/passwd")
+    async with lockdown(virtual_phone) as client:
+        for package in (escape, other, named, garbage, link):
+            async with AfcService(client) as afc:
+                await afc.set_file_contents("/PublicStaging/bad.ipa", package.read_bytes())
+            async with InstallationProxyService(client) as installer:
+                with pytest.raises(AppInstallError):
+                    await installer.send_package("Install", {}, lambda *_: None, "/PublicStaging/bad.ipa")
+        async with InstallationProxyService(client) as installer:
+            assert await installer.get_apps(application_type="User") == {}
+            with pytest.raises(AppInstallError):
+                await installer.send_package("Install", {}, lambda *_: None, "/../device_key.pem")
+    assert not list(virtual_phone.home.rglob("evil"))
+    assert not list((virtual_phone.home / "Staging").iterdir())
+
+
+# -- files
+
+
+async def test_files_are_pushed_continued_hashed_and_read(
+    virtual_phone: RunningPhone, make_ipa: MakeIpa, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.bin"
+    model.write_bytes(os.urandom(9 * 1024 * 1024 + 17))
+    async with (
+        installed(virtual_phone, make_ipa()) as client,
+        await HouseArrestService.create(client, BUNDLE_ID, documents_only=True) as house,
+    ):
+        await house.makedirs("/Documents/models")
+        await house.push(str(model), "/Documents/models/m.bin", progress_bar=False)
+        assert (await house.stat("/Documents/models/m.bin"))["st_size"] == model.stat().st_size
+        assert await house.get_file_contents("/Documents/models/m.bin") == model.read_bytes()
+        await house.set_file_contents("/Documents/part", b"A" * 1000)
+        handle = await house.fopen("/Documents/part", "r+")
+        await house.fseek(handle, 1000)
+        await house.fwrite(handle, b"B" * 500)
+        await house.fclose(handle)
+        assert await house.get_file_contents("/Documents/part") == b"A" * 1000 + b"B" * 500
+        await house.rename("/Documents/part", "/Documents/models/part")
+        assert sorted(await house.listdir("/Documents/models")) == ["m.bin", "part"]
+        await house.rm("/Documents/models")
+        assert not await house.exists("/Documents/models")
+
+
+async def test_nothing_outside_what_is_vended_can_be_reached(virtual_phone: RunningPhone, make_ipa: MakeIpa) -> None:
+    async with installed(virtual_phone, make_ipa()) as client:
+        container = virtual_phone.home / "Containers" / BUNDLE_ID
+        (container / "Documents" / "out").symlink_to("/etc")
+        (container / "Documents" / "file").symlink_to("/etc/hostname")
+        (container / "Documents" / "up").symlink_to("../Library")
+        async with await HouseArrestService.create(client, BUNDLE_ID, documents_only=True) as house:
+            assert await house.listdir("/") == ["Documents"]
+            for path in ("/Library", "/Documents/../Library", "/Documents/out", "/Documents/up", "/Documents/out/apt"):
+                with pytest.raises(AfcException) as caught:
+                    await house.listdir(path)
+                assert afc_status(caught.value) == PERMISSION
+            for mode in ("r", "w"):
+                with pytest.raises(AfcException) as caught:
+                    await house.fopen("/Documents/file", mode)
+                assert afc_status(caught.value) == PERMISSION
+            with pytest.raises(AfcException) as caught:
+                await house.link("../../../../../etc", "/Documents/new", type_=2)
+            assert afc_status(caught.value) == PERMISSION
+            with pytest.raises(AfcException) as caught:
+                await house.fopen("/Documents/absent", "r")
+            assert afc_status(caught.value) == NOT_FOUND
+    assert Path("/etc/hostname").read_text(encoding="ascii")
+
+
+async def test_containers_are_vended_only_to_whom_they_are_due(virtual_phone: RunningPhone, make_ipa: MakeIpa) -> None:
+    closed = {"UIFileSharingEnabled": False}
+    store = {"Payload/Probe.app/archived-expanded-entitlements.xcent": plistlib.dumps({"get-task-allow": False})}
+    async with installed(virtual_phone, make_ipa(info=closed, files=store)) as client:
+        with pytest.raises(AppNotInstalledError):
+            await HouseArrestService.create(client, "com.example.absent")
+        for documents_only in (True, False):
+            with pytest.raises(PyMobileDevice3Exception):
+                await HouseArrestService.create(client, BUNDLE_ID, documents_only=documents_only)
+
+
+async def test_a_full_disk_is_reported_as_such(virtual_phone: RunningPhone) -> None:
+    virtual_phone.control("disk", free_bytes=1000)
+    async with lockdown(virtual_phone) as client, AfcService(client) as afc:
+        await afc.set_file_contents("/Downloads/small", b"x" * 900)
+        with pytest.raises(AfcException) as caught:
+            await afc.set_file_contents("/Downloads/large", b"x" * 200)
+        assert afc_status(caught.value) == NO_SPACE
+        assert await client.get_value("com.apple.disk_usage", "AmountDataAvailable") == 100
+        virtual_phone.control("disk", free_bytes=None)
+        await afc.set_file_contents("/Downloads/large", b"x" * 200)
+
+
+# -- reports, battery
+
+
+async def test_crash_reports_can_be_collected(
+    virtual_phone: RunningPhone, make_ipa: MakeIpa, tmp_path: Path, eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    script = "#!/bin/sh\necho boom >&2\nkill -SEGV $$\n"
+    async with installed(virtual_phone, make_ipa(script)) as client:
+        virtual_phone.control("launch", bundle_id=BUNDLE_ID)
+        eventually(lambda: not virtual_phone.control("processes")["processes"])
+        # as CrashReportsManager.flush does it, which leaves its connection open
+        async with await client.start_lockdown_service(CrashReportsManager.CRASH_MOVER_NAME) as mover:
+            assert await mover.recvall(5) == b"ping\0"
+        async with CrashReportsManager(client) as reports:
+            (name,) = [name for name in await reports.ls("/") if name.startswith("/Probe-")]
+            (tmp_path / "pulled").mkdir()
+            await reports.pull(str(tmp_path / "pulled"), progress_bar=False)
+            (report,) = await reports.parse_latest(match=["Probe"])
+        assert str(report.bug_type.value) == "309"
+        text = (tmp_path / "pulled" / name.lstrip("/")).read_text(encoding="utf-8")
+        header, body = json.loads(text.partition("\n")[0]), json.loads(text.partition("\n")[2])
+        assert header["bundleID"] == BUNDLE_ID
+        assert body["exception"] == {**body["exception"], "type": "EXC_BAD_ACCESS", "signal": "SIGSEGV"}
+        assert body["asi"]["Probe"] == ["boom"]
+
+
+async def test_battery_and_temperature_can_be_read(virtual_phone: RunningPhone) -> None:
+    async with lockdown(virtual_phone) as client, DiagnosticsService(client) as diagnostics:
+        reader: Any = diagnostics
+        assert (await reader.get_battery())["Temperature"] == 2950
+        virtual_phone.control("battery", percent=12, charging=False, temperature_celsius=41.25)
+        battery = await reader.get_battery()
+        assert (battery["Temperature"], battery["CurrentCapacity"], battery["IsCharging"]) == (4125, 12, False)
+        assert (await reader.ioregistry(ioclass="AppleSmartBattery"))["Temperature"] == 4125
+
+
+# -- ports and the cable
+
+ECHO = f"""#!{sys.executable}
+import os, socket
+listener = socket.create_server(("127.0.0.1", int(os.environ["RUNNER_PORT"])))
+print("listening", flush=True)
+while True:
+    connection, _ = listener.accept()
+    with connection:
+        while data := connection.recv(65536):
+            connection.sendall(data)
+"""
+
+
+async def test_an_app_that_listens_is_reached_and_nothing_else_is(
+    virtual_phone: RunningPhone, make_ipa: MakeIpa, unused_port: int
+) -> None:
+    async with installed(virtual_phone, make_ipa(ECHO)):
+        device = await usbmux.select_device(virtual_phone.udid)
+        assert device is not None
+        virtual_phone.control("launch", bundle_id=BUNDLE_ID, environment={"RUNNER_PORT": str(unused_port)})
+        for _ in range(500):
+            with contextlib.suppress(ConnectionFailedError):
+                connection = await device.connect(unused_port)
+                break
+            await asyncio.sleep(0.02)
+        reader, writer = await asyncio.open_connection(sock=connection)
+        sent = os.urandom(300_000)
+        writer.write(sent)
+        assert await reader.readexactly(len(sent)) == sent
+        writer.close()
+        await writer.wait_closed()
+        # the phone's own listener is a port of this machine, not of an app
+        with pytest.raises(ConnectionFailedError):
+            await device.connect(int(virtual_phone.usbmux.rpartition(":")[2]))
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+async def test_a_pulled_cable_breaks_connections_and_is_told_to_listeners(virtual_phone: RunningPhone) -> None:
+    mux: Any = await usbmux.create_mux()
+    try:
+        await mux.listen()
+        await mux.receive_device_state_update()
+        assert [device.serial for device in mux.devices] == [virtual_phone.udid]
+        async with lockdown(virtual_phone) as client, AfcService(client) as afc:
+            virtual_phone.control("unplug")
+            with pytest.raises((PyMobileDevice3Exception, OSError)):
+                await afc.listdir("/")
+            await update_until(mux, lambda: not mux.devices)
+            assert await usbmux.list_devices() == []
+            virtual_phone.control("plug")
+            await update_until(mux, lambda: bool(mux.devices))
+            assert mux.devices[0].devid == 2
+            assert await client.get_value(key="ProductType") == "iPhone17,1"
+    finally:
+        await mux.close()
+
+
+async def update_until(mux: Any, condition: Callable[[], bool]) -> None:
+    """Takes events (a Paired may come between) until the condition holds."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await mux.receive_device_state_update()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        bytes(16),
+        struct.pack("<IIII", 20, 1, 8, 1) + b"junk",
+        struct.pack("<IIII", 2**31, 1, 8, 1),
+    ],
+)
+async def test_a_client_that_talks_nonsense_is_alone_with_it(virtual_phone: RunningPhone, garbage: bytes) -> None:
+    host, _, port = virtual_phone.usbmux.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(garbage)
+    async with asyncio.timeout(30):
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    writer.close()
+    with contextlib.suppress(ConnectionResetError):
+        await writer.wait_closed()
+    assert len(await usbmux.list_devices()) == 1
+
+
+async def test_the_old_protocol_and_unknown_requests_are_answered(virtual_phone: RunningPhone) -> None:
+    host, _, port = virtual_phone.usbmux.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = plistlib.dumps({"MessageType": "Dance"})
+    writer.write(struct.pack("<IIII", 16 + len(body), 1, 8, 5) + body)
+    size, _, _, tag = struct.unpack("<IIII", await reader.readexactly(16))
+    assert (plistlib.loads(await reader.readexactly(size - 16))["Number"], tag) == (1, 5)
+    writer.write(struct.pack("<IIII", 16, 0, 3, 7))
+    assert await reader.read() == struct.pack("<IIIII", 20, 0, 1, 7, 6)
+    writer.close()
+    await writer.wait_closed()
+
+
+# -- the control socket and the command
+
+
+async def test_the_control_socket_says_what_it_does_not_do(virtual_phone: RunningPhone) -> None:
+    for words, said in (
+        ({"do": "fly"}, "fly"),
+        ({"do": "trust", "state": "maybe"}, "state"),
+        ({"do": "battery", "percent": 101}, "percent"),
+        ({"do": "kill", "pid": 1}, "pid 1"),
+        ({"do": "launch", "bundle_id": "com.example.absent"}, "com.example.absent"),
+        ({"do": "unplug", "hard": True}, "hard"),
+    ):
+        with pytest.raises(ControlRefused, match=said):
+            virtual_phone.control(**words)
+    assert len(await usbmux.list_devices()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--profile", "iphone-1"], "iphone-16-pro"),
+        (["--set", "colour=red"], "footprint_limit"),
+        (["--set", "footprint_limit=90"], "MiB"),
+        (["--set", "ios=3.0"], "18.5"),
+        (["--set", "udid=x"], "UDID"),
+        (["--listen", "somewhere"], "HOST:PORT"),
+    ],
+)
+def test_wrong_use_names_what_is_right(arguments: list[str], said: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "harness.virtual", "--home", str(tmp_path / "home"), *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert said in ended.stderr
+
+
+def test_two_phones_do_not_share_a_home(virtual_phone: RunningPhone, phone_starter: StartPhone) -> None:
+    command = [sys.executable, "-m", "harness.virtual", "--home", str(virtual_phone.home)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert "another virtual phone" in ended.stderr
+    assert phone_starter(home_name="other").udid != virtual_phone.udid

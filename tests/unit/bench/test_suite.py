@@ -1,0 +1,97 @@
+"""Suite files: good ones become plans, bad ones a complaint with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.bench.plan import plan_trials
+from harness.bench.single import single_trial
+from harness.bench.suite import SuiteError, load_suite
+from harness.core.outcome import Outcome
+
+GOOD = """
+name = "two"
+[[models]]
+name = "tiny"
+synth = "tiny"
+[[models]]
+name = "mine"
+path = "models/mine.task"
+[matrix]
+caches = ["cold", "warm"]
+[options]
+trials = 2
+[[expect]]
+outcome = "bad_alloc"
+model = "mine"
+cache = "cold"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "suite.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_plan_interleaves_the_cases(tmp_path: Path) -> None:
+    names = [planned.name for planned in plan_trials(load_suite(write(tmp_path, GOOD)))]
+    cases = ["tiny/litert_lm/cpu/cold", "tiny/litert_lm/cpu/warm", "mine/litert_lm/cpu/cold", "mine/litert_lm/cpu/warm"]
+    assert names == [f"{case}#{ordinal}" for ordinal in (1, 2) for case in cases]
+
+
+def test_expectations_apply_to_the_cases_they_match(tmp_path: Path) -> None:
+    trials = plan_trials(load_suite(write(tmp_path, GOOD)))
+    expected = {planned.case.name: planned.case.expected for planned in trials}
+    assert expected["mine/litert_lm/cpu/cold"] is Outcome.BAD_ALLOC
+    assert expected["mine/litert_lm/cpu/warm"] is Outcome.LOADED
+    assert expected["tiny/litert_lm/cpu/cold"] is Outcome.LOADED
+
+
+def test_paths_are_relative_to_the_suite(tmp_path: Path) -> None:
+    suite = load_suite(write(tmp_path, GOOD))
+    assert suite.models[1].path == tmp_path / "models/mine.task"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("trials = 2", "trails = 2"), r"options\.trails"),
+        (("trials = 2", "trials = 0"), r"options\.trials"),
+        (('synth = "tiny"', ""), r"models\[0\].*`path` or `synth`"),
+        (('synth = "tiny"', 'synth = "huge"'), r"unknown recipe 'huge'; there are: tiny"),
+        (('name = "mine"', 'name = "tiny"'), r"given twice: tiny"),
+        (('model = "mine"', 'model = "yours"'), r"names the model 'yours'"),
+        (('caches = ["cold", "warm"]', 'caches = ["hot"]'), r"matrix\.caches\[0\]"),
+        (('name = "two"', ""), r"name: Field required"),
+        (("[matrix]", "[matrix"), r"not TOML"),
+    ],
+)
+def test_mistakes_are_located(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
+    path = write(tmp_path, GOOD.replace(*change, 1))
+    with pytest.raises(SuiteError, match=complaint) as caught:
+        load_suite(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"none\.toml: cannot be read"):
+        load_suite(tmp_path / "none.toml")
+
+
+def test_a_single_trial_obeys_the_same_rules() -> None:
+    planned = single_trial("test_mine[virtual]", "tiny", cache="none", expect="jetsam", sample_hz=100)
+    assert planned.case.name == "tiny/litert_lm/cpu/none"
+    assert planned.case.expected is Outcome.JETSAM
+    assert planned.case.options.sample_hz == 100
+    with pytest.raises(SuiteError, match="sample_hz"):
+        single_trial("test", "tiny", sample_hz=0)
+    with pytest.raises(SuiteError, match="sample_herz"):
+        single_trial("test", "tiny", sample_herz=10)
+
+
+@pytest.mark.parametrize("path", sorted(Path("suites").glob("*.toml")), ids=lambda path: path.name)
+def test_the_suites_of_this_project_are_good(path: Path) -> None:
+    assert plan_trials(load_suite(path))

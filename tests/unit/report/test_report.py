@@ -1,0 +1,426 @@
+"""The report over made-up trials: clearly test data, no phone has given these figures."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from harness.analysis.summary import summarize
+from harness.core.outcome import Evidence, EvidenceKind, Outcome
+from harness.core.record import TrialRecord
+from harness.core.telemetry import Phase, Reading, Source
+from harness.report.build import build_report
+from harness.report.figures_style import LIGHT, style
+from harness.report.summary_figure import summary_figure
+from harness.report.table import HEADINGS, summary_table
+from harness.report.timeline_figure import Trial, timeline_figure
+from harness.store.database import ResultStore
+from harness.store.errors import StoreError
+from harness.store.telemetry import read_parquet
+
+MIB = 1024 * 1024
+MS = 1_000_000
+START_NS = 5_000_000_000_000
+HZ = 100
+LONG_NAME = "llama-3.2-1b-instruct-q8-with-f32-embedding × litert_lm × gpu × a-very-long-option=value × cold cache"
+
+
+def made_up(case: str, ordinal: int = 1, **changes: Any) -> TrialRecord:
+    values: dict[str, Any] = {
+        "trial_id": f"TESTDATA-{changes.get('run_id', 'run-1')}-{abs(hash_of(case)):08x}-{ordinal}",
+        "run_id": "run-1",
+        "suite": "made-up",
+        "case": case,
+        "ordinal": ordinal,
+        "state": "running",
+        "started_at": "2026-11-22T15:04:05.000Z",
+        "host_pid": 1,
+        "harness_version": "0",
+        "device_kind": "virtual",
+        "device_udid": "00008140-0000000000000000",
+        "device_product_type": "iPhone17,1",
+        "device_os_version": "18.5",
+        "device_os_build": "22F76",
+        "device_settings": "",
+        "engine": "litert_lm",
+        "model_name": "tiny",
+        "model_file": "tiny.task",
+        "model_sha256": "0" * 64,
+        "model_bytes": 180_000,
+        "backend_requested": "cpu",
+        "cache_state": "none",
+        "max_tokens": 64,
+        "decode_tokens": 8,
+        "sample_hz": HZ,
+        "seed": 1,
+        "expected_outcome": "loaded",
+    }
+    record = TrialRecord(**{**values, **changes})
+    if record.outcome is not None:
+        record = replace(record, outcome_family=Outcome(record.outcome).family.value)
+    return record
+
+
+def hash_of(text: str) -> int:
+    """Small and the same in every process, unlike `hash`."""
+    return sum(index * ord(letter) for index, letter in enumerate(text, 1))
+
+
+def curve(peak_mib: float, seconds: float, *, host: bool = True, limit_mib: float = 3376) -> list[Reading]:
+    """Footprint and resident that rise and stay; the host's monitor sees it twice a second."""
+    readings = []
+    for step in range(int(seconds * HZ)):
+        share = min(1.0, 1.6 * step / (seconds * HZ))
+        footprint = int(peak_mib * MIB * (0.08 + 0.92 * share**1.5))
+        readings.append(
+            Reading(
+                Source.APP,
+                START_NS + 3 * MS + step * 1_000_000_000 // HZ,
+                step + 1,
+                footprint_bytes=footprint,
+                resident_bytes=int(footprint * 1.2) + 4 * MIB,
+                available_bytes=int(limit_mib * MIB) - footprint,
+            )
+        )
+    if host:
+        seen = [replace(app, source=Source.HOST, seq=None, t_ns=app.t_ns + 9 * MS) for app in readings[:: HZ // 2]]
+        readings += [replace(app, resident_bytes=None, available_bytes=None) for app in seen]
+    return readings
+
+
+def phases(*steps: tuple[str, float], open_end: bool = False) -> tuple[Phase, ...]:
+    """Phases one after the other, from their lengths in seconds."""
+    found, at_ns = [], START_NS
+    for name, length in steps:
+        end_ns = at_ns + int(length * 1e9)
+        found.append(Phase(name, at_ns, end_ns))
+        at_ns = end_ns
+    if open_end:
+        found[-1] = replace(found[-1], end_ns=None)
+    return tuple(found)
+
+
+GOOD = (("map", 0.02), ("create_engine", 0.5), ("create_session", 0.03), ("first_token", 0.06), ("decode", 0.9))
+
+
+def fill(store: ResultStore) -> None:
+    """Loaded cold (three trials) and warm, jetsam, bad_alloc, load_error without telemetry, hung with a gap."""
+    keep(
+        store,
+        "tiny cpu warm",
+        curve(12.4, 0.3, host=False),
+        load_ns=31 * MS,
+        phases=phases(
+            ("map", 0.004),
+            ("create_engine", 0.02),
+            ("create_session", 0.001),
+            ("prefill", 0.002),
+            ("first_token", 0.004),
+            ("decode", 0.05),
+            ("hold", 0.2),
+            ("unload", 0.003),
+        ),
+    )
+    for ordinal, peak in enumerate((1400, 1450, 1480), 1):
+        keep(
+            store,
+            LONG_NAME,
+            curve(peak, 2.0 + ordinal / 5),
+            ordinal,
+            load_ns=(500 + 60 * ordinal) * MS,
+            ttft_ns=60 * MS,
+            decode_tokens_per_s=20.0 + ordinal,
+            phases=phases(*GOOD, ("unload", 0.1)),
+        )
+    keep(
+        store,
+        "wide cpu",
+        curve(88.5, 1.4, limit_mib=90),
+        outcome="jetsam",
+        limit_mib=90,
+        reason="killed by the phone: per-process-limit at 94371840 bytes",
+        phases=phases(("map", 0.3), ("create_engine", 1.0), open_end=True),
+        evidence=(Evidence(EvidenceKind.JETSAM_EVENT, "JetsamEvent: <Runner> pid 7", "JetsamEvent-1.ips", True),),
+    )
+    keep(
+        store,
+        "wide cpu, small address space",
+        curve(40, 0.9),
+        outcome="bad_alloc",
+        expected_outcome="bad_alloc",
+        reason="terminating due to uncaught exception of type std::bad_alloc: std::bad_alloc",
+        phases=phases(("map", 0.3), ("create_engine", 0.6), open_end=True),
+    )
+    keep(store, "broken file", [], outcome="load_error", reason="not a <model> & nothing else")
+    gap = [reading for reading in curve(200, 3.0) if not 900 < (reading.t_ns - START_NS) / MS < 1700]
+    keep(
+        store,
+        "stuck",
+        gap,
+        outcome="hung",
+        reason="no event within the liveness limit during create_engine",
+        phases=phases(("map", 0.4), ("create_engine", 2.0), open_end=True),
+    )
+
+
+def keep(
+    store: ResultStore,
+    case: str,
+    readings: list[Reading],
+    ordinal: int = 1,
+    *,
+    outcome: str = "loaded",
+    limit_mib: int = 3376,
+    reason: str = "result received, on cpu",
+    **changes: Any,
+) -> TrialRecord:
+    app = [reading.footprint_bytes or 0 for reading in readings if reading.source is Source.APP]
+    record = made_up(
+        case,
+        ordinal,
+        outcome=outcome,
+        reason=reason,
+        peak_footprint_bytes=max(app, default=None),
+        footprint_limit_bytes=limit_mib * MIB if readings else None,
+        **changes,
+    )
+    store.begin(record)
+    return store.finish(record, readings)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    with ResultStore.open(folder) as store:
+        fill(store)
+    return folder
+
+
+class Reader(HTMLParser):
+    """Checks that tags are closed in order and collects what the tests ask about."""
+
+    void = ("meta", "source", "img", "link", "br", "hr")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "img":
+            self.images.append(found)
+        self.sources += [value for name, value in attrs if name in ("src", "srcset", "href") and value]
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def read_page(path: Path) -> Reader:
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def svg_texts(path: Path) -> str:
+    return " | ".join(element.text or "" for element in ET.parse(path).iter("{http://www.w3.org/2000/svg}text"))
+
+
+@pytest.fixture(scope="module")
+def report(results: Path) -> Path:
+    return build_report(results).index.parent
+
+
+def test_every_case_with_telemetry_has_its_pictures(results: Path, report: Path) -> None:
+    again = build_report(results, report)
+    stems = {"summary", "timeline-wide-cpu", "timeline-stuck", "timeline-tiny-cpu-warm"}
+    assert len(again.pictures) == 4 * 6
+    for stem in stems:
+        for ending in (".svg", ".png", "-dark.svg", "-dark.png"):
+            assert report / (stem + ending) in again.pictures
+    assert not list(report.glob("timeline-broken-file*"))
+    assert {path for path in report.iterdir() if path.name != "index.html"} == set(again.pictures)
+
+
+def test_equal_results_give_equal_bytes(results: Path, report: Path, tmp_path: Path) -> None:
+    build_report(results, tmp_path)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (report / path.name).read_bytes(), path.name
+    assert "2026" not in svg_texts(tmp_path / "summary.svg")
+
+
+def test_the_timeline_says_what_happened(report: Path) -> None:
+    told = svg_texts(report / "timeline-wide-cpu.svg")
+    for text in (
+        "VIRTUAL",
+        "jetsam",
+        "88.5 MiB",
+        "footprint limit 90 MiB",
+        "map",
+        "create_engine…",
+        "seen by the host",
+    ):
+        assert text in told
+    assert "↑ footprint limit 3376 MiB" in svg_texts(report / "timeline-stuck.svg")
+    assert "hung" in svg_texts(report / "timeline-stuck.svg")
+    warm = svg_texts(report / "timeline-tiny-cpu-warm.svg")
+    assert "seen by the host" not in warm
+    assert "last seen" not in warm
+
+
+def test_the_summary_has_no_bar_but_words_for_what_did_not_load(report: Path) -> None:
+    told = svg_texts(report / "summary-dark.svg")
+    for text in ("jetsam at 88.5 MiB of 90 MiB", "load_error", "bad_alloc at 40 MiB", "did not load", "VIRTUAL"):
+        assert text in told
+
+
+def test_the_page_stands_alone_and_escapes(report: Path) -> None:
+    page = read_page(report / "index.html")
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+    assert len(page.images) == 6
+    assert all(image["role"] == "img" and image["aria-label"] == image["alt"] for image in page.images)
+    text = " ".join(page.text)
+    assert "not a <model> & nothing else" in text
+    assert "JetsamEvent: <Runner> pid 7" in text
+    assert "No trial of this case has telemetry." in text
+    assert "virtual iPhone on a computer" in text
+
+
+def test_the_table_shows_missing_as_a_dash_and_what_was_not_expected(results: Path) -> None:
+    with ResultStore.open(results) as store:
+        rows = {row.cells[0]: row for row in summary_table(store.frame())}
+    assert all(len(row.cells) == len(HEADINGS) for row in rows.values())
+    broken = dict(zip(HEADINGS, rows["broken file"].cells, strict=True))
+    assert (broken["Outcome"], broken["Expected"], broken["Load"], broken["Limit"]) == (
+        "load_error",
+        "no: loaded",
+        "–",
+        "–",
+    )
+    assert rows["wide cpu, small address space"].as_expected
+    long = dict(zip(HEADINGS, rows[LONG_NAME].cells, strict=True))
+    assert (long["Trials"], long["Outcome"], long["Load"], long["Decode"]) == (
+        "3",
+        "3 × loaded",
+        "620 ms",
+        "22.0 tok/s",
+    )
+
+
+def test_one_run_is_reported_and_kinds_of_phones_are_apart(tmp_path: Path) -> None:
+    with ResultStore.open(tmp_path) as store:
+        for kind in ("physical", "virtual"):
+            keep(store, f"same {kind}", curve(20, 0.3), device_kind=kind, phases=phases(*GOOD))
+        keep(store, "earlier", [], run_id="run-0", started_at="2026-11-21T00:00:00.000Z")
+        keep(store, "same  virtual", curve(20, 0.1), outcome="crashed", ordinal=2)
+    names = {path.name for path in build_report(tmp_path).pictures}
+    assert {"summary-physical.svg", "summary-virtual.svg"} <= names
+    assert {"timeline-same-virtual.svg", "timeline-same-virtual-2.svg"} <= names
+    assert "VIRTUAL" not in svg_texts(tmp_path / "report" / "summary-physical.svg")
+    assert "same virtual" not in svg_texts(tmp_path / "report" / "summary-physical.svg")
+    text = " ".join(read_page(tmp_path / "report" / "index.html").text)
+    assert "earlier" not in text
+    assert "1 other run" in text
+    assert "earlier" in " ".join(read_page(build_report(tmp_path, run_id="run-0").index).text)
+    assert not list((tmp_path / "report").glob("timeline*"))
+    with pytest.raises(StoreError, match=r"of run nothing; the runs are: run-"):
+        build_report(tmp_path, run_id="nothing")
+
+
+def test_without_results_there_is_no_report(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no results"):
+        build_report(tmp_path)
+    assert not list(tmp_path.iterdir())
+    ResultStore.open(tmp_path).close()
+    with pytest.raises(StoreError, match="no finished trial"):
+        build_report(tmp_path)
+
+
+def test_a_trial_with_a_single_reading_can_be_drawn(tmp_path: Path) -> None:
+    with ResultStore.open(tmp_path) as store:
+        keep(store, "one", curve(20, 0.3)[:1], outcome="crashed")
+        bare = [Reading(Source.HOST, START_NS)]
+        keep(store, "none", bare, outcome="lost", phases=phases(("map", 0.1), open_end=True))
+    assert len(build_report(tmp_path).pictures) == 12
+
+
+def texts_of(figure: Figure) -> list[tuple[str, Bbox]]:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib leaves it untyped
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]  # matplotlib leaves it untyped
+    # labels of ticks beyond the axis' end exist, but are not drawn
+    undrawn = {
+        label
+        for axes in figure.axes
+        for labels, index, (low, high) in (
+            (axes.get_xticklabels(), 0, sorted(axes.get_xlim())),
+            (axes.get_yticklabels(), 1, sorted(axes.get_ylim())),
+        )
+        for label in labels
+        if not low <= label.get_position()[index] <= high
+    }
+    return [
+        (text.get_text(), text.get_window_extent(renderer))
+        for text in figure.findobj(Text)
+        if isinstance(text, Text) and text not in undrawn and text.get_visible() and text.get_text().strip()
+    ]
+
+
+def overlapping(figure: Figure) -> list[str]:
+    """Pairs of texts that overlap, and texts that leave the picture."""
+    found = texts_of(figure)
+    page = figure.bbox
+    outside = [text for text, box in found if box.x0 < 0 or box.y0 < 0 or box.x1 > page.x1 or box.y1 > page.y1]
+    pairs = [
+        f"{first} × {second}"
+        for index, (first, box) in enumerate(found)
+        for second, other in found[index + 1 :]
+        if (box.x0 < other.x1 - 1 and other.x0 < box.x1 - 1) and (box.y0 < other.y1 - 1 and other.y0 < box.y1 - 1)
+    ]
+    return outside + pairs
+
+
+def test_no_text_overlaps_another_or_leaves_the_picture(results: Path) -> None:
+    with ResultStore.open(results) as store, style(LIGHT):
+        frame = store.frame()
+        assert overlapping(summary_figure(summarize(frame), LIGHT)) == []
+        for case in frame.loc[frame["telemetry_file"].notna(), "case"].unique():
+            records = store.trials(case=case)
+            trials = [Trial(record, read_parquet(results / str(record.telemetry_file))) for record in records]
+            assert overlapping(timeline_figure(trials, records[0].trial_id, LIGHT)) == [], case
+
+
+def test_a_gap_is_not_bridged_and_missing_is_not_drawn_as_0(results: Path) -> None:
+    with ResultStore.open(results) as store, style(LIGHT):
+        [record] = store.trials(case="stuck")
+        readings = read_parquet(results / str(record.telemetry_file))
+        readings.loc[readings.index[5:8], "footprint_bytes"] = pd.NA
+        figure = timeline_figure([Trial(record, readings)], record.trial_id, LIGHT)
+    lines = [line for line in figure.axes[1].get_lines() if len(line.get_xdata()) > 50]  # type: ignore[arg-type]  # arrays
+    assert len(lines) == 2
+    for line in lines:
+        values = np.asarray(line.get_ydata(), dtype=float)
+        times = np.asarray(line.get_xdata(), dtype=float)
+        assert np.isnan(values[(times > 0.95) & (times < 1.65)]).all()
+        assert ((times > 0.95) & (times < 1.65)).any()
+        assert np.nanmin(values) > 1
