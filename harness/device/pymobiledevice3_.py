@@ -55,6 +55,7 @@ SERVICE_LIMIT_S = 20.0
 TRANSFER_LIMIT_S = 60.0
 INSTALL_LIMIT_S = 300.0
 TUNNEL_LIMIT_S = 30.0
+TUNNEL_ATTEMPTS = 3
 KILL_LIMIT_S = 10.0
 
 _REPLUG = "Unlock the phone, check the cable, and try again"
@@ -392,6 +393,13 @@ class Pymobiledevice3Transport:
         if self._instruments is not None and not self._instruments.broken:
             return self._instruments
         await self._close_instruments()
+        # the library gives the tunnel's first connections one second each, too little on a busy host
+        for _ in range(TUNNEL_ATTEMPTS - 1):
+            with contextlib.suppress(StepError):
+                return await self._open_developer_services()
+        return await self._open_developer_services()
+
+    async def _open_developer_services(self) -> _Instruments:
         remedy = "Is Developer Mode on and the developer image mounted (docs/real-iphone.md)?"
         with _step("open the developer services", self._facts.udid, TUNNEL_LIMIT_S, Outcome.LAUNCH_FAILED, remedy):
             async with asyncio.timeout(TUNNEL_LIMIT_S), AsyncExitStack() as stack:
@@ -400,8 +408,9 @@ class Pymobiledevice3Transport:
                 info = await stack.enter_async_context(DeviceInfo(provider))
                 control = await stack.enter_async_context(ProcessControl(provider))
                 disconnected = asyncio.create_task(provider.dtx.wait_disconnected())
-                self._instruments = _Instruments(stack.pop_all(), provider, info, control, disconnected)
-        return self._instruments
+                instruments = _Instruments(stack.pop_all(), provider, info, control, disconnected)
+        self._instruments = instruments
+        return instruments
 
     async def _developer_carrier(self, stack: AsyncExitStack) -> Any:
         """What the developer services are reached through: lockdown before iOS 17, a userspace tunnel since 17.4."""

@@ -121,7 +121,7 @@ def bench(tmp_path: Path, models_cache: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_model_loads_and_everything_is_kept(bench: Bench) -> None:
     record = bench.only("wide", matrix={"caches": ["none"]})
-    assert record.outcome == "loaded"
+    assert record.outcome == "loaded", record.reason
     assert (record.device_kind, record.device_product_type) == ("virtual", "iPhone17,1")
     assert (record.backend_requested, record.backend_effective) == ("cpu", "cpu")
     assert record.decoded_tokens == 8
@@ -166,7 +166,7 @@ def test_a_second_run_installs_and_pushes_nothing(bench: Bench) -> None:
 def test_a_warm_case_gets_its_cache_first(bench: Bench) -> None:
     watcher = Watcher()
     record = bench.only(matrix={"caches": ["warm"]}, watcher=watcher)
-    assert record.outcome == "loaded"
+    assert record.outcome == "loaded", record.reason
     assert watcher.phases.count("create_engine") == 2, "the unmeasured load that fills it, then the trial"
     assert [phase.name for phase in record.phases].count("create_engine") == 1
 
@@ -189,7 +189,7 @@ def assert_little_lost(bench: Bench, record: TrialRecord, died_ns: int) -> None:
 
 def test_over_the_footprint_limit_the_phone_kills_and_says_so(bench: Bench) -> None:
     record = bench.only("wide", settings={"footprint_limit": "90MiB"}, matrix={"caches": ["none"]})
-    assert record.outcome == "jetsam"
+    assert record.outcome == "jetsam", record.reason
     assert record.footprint_limit_bytes == 90 * 1024 * 1024
     (proof,) = [item for item in record.evidence if item.kind is EvidenceKind.JETSAM_EVENT]
     assert proof.decisive
@@ -204,7 +204,7 @@ def test_over_the_footprint_limit_the_phone_kills_and_says_so(bench: Bench) -> N
 
 def test_over_the_allocation_limit_the_engine_throws_bad_alloc(bench: Bench) -> None:
     record = bench.only("wide", settings={"allocation_limit": "150MiB"}, matrix={"caches": ["cold"]})
-    assert record.outcome == "bad_alloc"
+    assert record.outcome == "bad_alloc", record.reason
     kinds = {item.kind: item for item in record.evidence if item.decisive}
     assert EvidenceKind.CRASH_REPORT in kinds
     assert "std::bad_alloc" in kinds[EvidenceKind.CRASH_REPORT].text
@@ -243,7 +243,7 @@ def test_a_cable_put_back_costs_nothing(bench: Bench) -> None:
         threading.Timer(0.5, bench.ask_phone, ["plug"]).start()
 
     record = bench.only(watcher=Watcher("hold", pull_and_put_back), hold_ms=3_000)
-    assert record.outcome == "loaded"
+    assert record.outcome == "loaded", record.reason
     assert record.seq_missing == 0
 
 

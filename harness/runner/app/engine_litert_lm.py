@@ -59,15 +59,13 @@ class LiteRtLmEngine:
         before = self._cache.listing()
         with stage.phase("create_engine"):
             self._create_engine(self._api)
+            if self._job.cache == "warm" and self._cache.listing() != before:
+                raise EngineError("cache_missing", "the load was not warm: the engine wrote a weight cache of its own")
         stage.check()
         with stage.phase("create_session"):
             self._create_session(self._api)
         if self._job.cache == "cold":
             self._cache.complete_build()
-        if self._job.cache == "warm" and self._cache.listing() != before:
-            raise EngineError(
-                "cache_missing", "the engine did not take the weight cache but wrote one: the load was not warm"
-            )
 
     def _create_engine(self, api: LiteRtLm) -> None:
         settings = api.handle("engine_settings_create", bytes(self._model), self._job.backend.encode(), None, None)
