@@ -8,6 +8,8 @@ from harness.bench.suite import ModelEntry, Options, Suite
 from harness.core.job import Backend, CacheState, Engine
 from harness.core.outcome import Outcome
 
+FLOORS = (Engine.MMAP, Engine.READ)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -38,21 +40,16 @@ class PlannedTrial:
 
 
 def cases_of(suite: Suite) -> list[Case]:
-    return [
-        Case(
-            suite=suite.name,
-            model=model,
-            engine=engine,
-            backend=backend,
-            cache=cache,
-            options=suite.options,
-            expected=_expected(suite, model.name, backend, cache),
-        )
-        for model in suite.models
-        for engine in suite.matrix.engines
-        for backend in suite.matrix.backends
-        for cache in suite.matrix.caches
-    ]
+    """Every combination of the matrix; the floors, which only bring the file in, know neither GPU nor weight cache."""
+    cases = []
+    for model in suite.models:
+        for engine in suite.matrix.engines:
+            floor = engine in FLOORS
+            for backend in (Backend.CPU,) if floor else suite.matrix.backends:
+                for cache in (CacheState.NONE,) if floor else suite.matrix.caches:
+                    expected = _expected(suite, model.name, backend, cache)
+                    cases.append(Case(suite.name, model, engine, backend, cache, suite.options, expected))
+    return cases
 
 
 def plan_trials(suite: Suite) -> list[PlannedTrial]:

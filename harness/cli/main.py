@@ -15,7 +15,6 @@ EXIT_MODEL_FAILED = 1
 EXIT_WRONG_USE = 2
 EXIT_DEVICE = 3
 EXIT_HARNESS = 4
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="harness",
@@ -40,26 +39,15 @@ def main(version: bool = typer.Option(False, "--version", help="Print the versio
         raise typer.Exit
 
 
-def run_app() -> int:
-    """Runs the command line; gives the exit code."""
-    try:
-        return int(app(standalone_mode=False) or 0)
-    except typer.Abort:
-        return EXIT_INTERRUPTED
-    except KeyboardInterrupt:
-        talk("interrupted; what was recorded is kept")
-        return EXIT_INTERRUPTED
-    except UsageError as error:
-        talk(f"error: {error}")
-        return EXIT_WRONG_USE
-    except DeviceError as error:
-        talk(f"error: {error}")
-        return EXIT_DEVICE
-    except HarnessError as error:
-        talk(f"error: {error}")
-        return EXIT_HARNESS
-
-
 def entry() -> None:
     """The console script `harness`."""
-    sys.exit(run_app())
+    try:
+        app()
+    except UsageError as error:
+        code, text = EXIT_WRONG_USE, str(error)
+    except DeviceError as error:
+        code, text = EXIT_DEVICE, str(error)
+    except HarnessError as error:
+        code, text = EXIT_HARNESS, str(error)
+    talk(f"error: {text}")
+    sys.exit(code)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from harness.bench.conductor import RunResult
 
 
+# as a shell reports a program that SIGINT ended
+EXIT_INTERRUPTED = 130
+
+
 def run(
     suite_file: Annotated[Path, typer.Argument(metavar="SUITE.toml", help="What to load, how, what to expect.")],
     device: Annotated[str, typer.Option("--device", help="A UDID, virtual, or virtual:<profile>[,key=value…].")],
@@ -32,11 +36,15 @@ def run(
     from harness.runner.package import choose_runner
 
     suite = load_suite(suite_file)
-    with RunDisplay() as display:
-        result = asyncio.run(run_suite(suite, word, choose_runner(runner, word), results, display))
-        display.step("draw the report", 0, 1)
-        page = build_report(results, run_id=result.run_id).index
-        display.step("draw the report", 1, 1)
+    try:
+        with RunDisplay() as display:
+            result = asyncio.run(run_suite(suite, word, choose_runner(runner, word), results, display))
+            display.step("draw the report", 0, 1)
+            page = build_report(results, run_id=result.run_id).index
+            display.step("draw the report", 1, 1)
+    except KeyboardInterrupt:
+        talk(f"interrupted; the app on the phone has been ended, what was recorded is kept in {results}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         print_json({"run_id": result.run_id, "report": str(page), "trials": [asdict(r) for r in result.records]})
     else:

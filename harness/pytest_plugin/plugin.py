@@ -105,9 +105,7 @@ def phone(request: pytest.FixtureRequest, _device_word: str) -> PhoneFacts:
 
 
 @pytest.fixture
-def load(
-    request: pytest.FixtureRequest, _device_word: str, phone: PhoneFacts, record_property: Callable[[str, object], None]
-) -> Callable[..., TrialRecord]:
+def load(request: pytest.FixtureRequest, _device_word: str, phone: PhoneFacts) -> Callable[..., TrialRecord]:
     """`load(model, backend="cpu", cache="cold", expect="loaded", **options)` does one trial; gives its record.
 
     `model` is a recipe of the model maker (`tiny`, `wide`) or the path of a model file; `options` are those of a
@@ -121,8 +119,7 @@ def load(
 
     def load_once(model: str | Path, **asked: Any) -> TrialRecord:
         record = live.run_trial(_device_word, single_trial(request.node.name, model, **asked))
-        for name, value in properties(record):
-            record_property(name, value)
+        request.node.user_properties.extend(properties(record))
         judge(record)
         return record
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_process import LIMIT_S, Event, RunnerProcess, free_port, launched, unpack
 
 from harness.bench.synth import RECIPES, ModelInfo, make
 from harness.runner.build import build_ipa
+from tests.functional.runner_process import LIMIT_S, Event, RunnerProcess, free_port, launched, unpack
 
 FIXTURES = Path(__file__).parents[2] / "ios_runner_app" / "Tests" / "Fixtures"
 RESIDENT, AVAILABLE, FAULTS, CPU = 1, 3, 7, 8

@@ -40,7 +40,7 @@ from pymobiledevice3.services.installation_proxy import InstallationProxyService
 from harness.virtual.running import ControlRefused, RunningPhone
 
 if TYPE_CHECKING:
-    from conftest import MakeIpa, StartPhone
+    from tests.functional.conftest import MakeIpa, StartPhone
 
 pytestmark = pytest.mark.anyio
 BUNDLE_ID = "com.example.probe"

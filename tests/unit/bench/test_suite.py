@@ -42,6 +42,12 @@ def test_a_plan_interleaves_the_cases(tmp_path: Path) -> None:
     assert names == [f"{case}#{ordinal}" for ordinal in (1, 2) for case in cases]
 
 
+def test_floors_know_neither_gpu_nor_weight_cache(tmp_path: Path) -> None:
+    text = GOOD.replace("[matrix]", '[matrix]\nengines = ["mmap", "read"]\nbackends = ["gpu", "cpu"]')
+    names = {planned.case.name for planned in plan_trials(load_suite(write(tmp_path, text)))}
+    assert names == {f"{model}/{engine}/cpu/none" for model in ("tiny", "mine") for engine in ("mmap", "read")}
+
+
 def test_expectations_apply_to_the_cases_they_match(tmp_path: Path) -> None:
     trials = plan_trials(load_suite(write(tmp_path, GOOD)))
     expected = {planned.case.name: planned.case.expected for planned in trials}
