@@ -19,6 +19,7 @@ from harness.device.registry import open_phone
 from harness.device.session import PhoneSession
 from harness.runner.build import BuiltRunner
 from harness.store.database import ResultStore
+from harness.store.salvage import salvage
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ async def open_conductor(
     Raises HarnessError's kin when the phone cannot be had or the results folder not be used.
     """
     with ResultStore.open(results) as store:
-        for record in store.salvage():
+        for record in salvage(store):
             listener.salvaged(record)
         async with open_phone(word) as transport:
             yield Conductor(PhoneSession(transport, runner, listener.step), store, listener)

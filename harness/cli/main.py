@@ -7,14 +7,9 @@ import sys
 import typer
 
 from harness import __version__
-from harness.cli import devices, models, report, run, runner
+from harness.cli import devices, exits, models, report, run, runner
 from harness.cli.console import talk
 from harness.core.errors import DeviceError, HarnessError, UsageError
-
-EXIT_MODEL_FAILED = 1
-EXIT_WRONG_USE = 2
-EXIT_DEVICE = 3
-EXIT_HARNESS = 4
 
 app = typer.Typer(
     name="harness",
@@ -44,10 +39,10 @@ def entry() -> None:
     try:
         app()
     except UsageError as error:
-        code, text = EXIT_WRONG_USE, str(error)
+        code, text = exits.WRONG_USE, str(error)
     except DeviceError as error:
-        code, text = EXIT_DEVICE, str(error)
+        code, text = exits.DEVICE, str(error)
     except HarnessError as error:
-        code, text = EXIT_HARNESS, str(error)
+        code, text = exits.HARNESS, str(error)
     talk(f"error: {text}")
     sys.exit(code)

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli import exits
 from harness.cli.console import RunDisplay, print_json, print_table, talk
 from harness.core.outcome import Family, Outcome
 from harness.core.phone import parse_device_word
 
 if TYPE_CHECKING:
     from harness.bench.conductor import RunResult
-
-
-# as a shell reports a program that SIGINT ended
-EXIT_INTERRUPTED = 130
 
 
 def run(
@@ -44,7 +41,7 @@ def run(
             display.step("draw the report", 1, 1)
     except KeyboardInterrupt:
         talk(f"interrupted; the app on the phone has been ended, what was recorded is kept in {results}")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise typer.Exit(exits.INTERRUPTED) from None
     if as_json:
         print_json({"run_id": result.run_id, "report": str(page), "trials": [asdict(r) for r in result.records]})
     else:
@@ -65,11 +62,9 @@ def _print_summary(results: Path, result: RunResult) -> None:
 
 def _exit_code(result: RunResult) -> int:
     """0 as expected, 1 a model did not do as expected, 3 the device was in the way, 4 we were."""
-    from harness.cli.main import EXIT_DEVICE, EXIT_HARNESS, EXIT_MODEL_FAILED
-
     families = {Outcome(record.outcome).family for record in result.unexpected if record.outcome is not None}
-    codes = {Family.HOST: EXIT_HARNESS, Family.DEVICE: EXIT_DEVICE}
-    code = max((codes.get(family, EXIT_MODEL_FAILED) for family in families), default=0)
+    codes = {Family.HOST: exits.HARNESS, Family.DEVICE: exits.DEVICE}
+    code = max((codes.get(family, exits.MODEL_FAILED) for family in families), default=0)
     if code:
         talk(f"{len(result.unexpected)} of {len(result.records)} trials did not end as expected")
     return code

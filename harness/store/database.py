@@ -147,16 +147,6 @@ class ResultStore:
                 raise StoreError(f"trial {done.trial_id}: not running; begin it first, finish it once")
             connection.execute(delete(claims).where(claims.c.trial_id == done.trial_id))
 
-    def salvage(self) -> list[TrialRecord]:
-        """Closes the trials of processes that are gone (outcome `harness_error`) and returns their records.
-
-        Their telemetry is taken from the spools; half-written files are removed. Trials of living processes are
-        left alone.
-        """
-        from harness.store.salvage import salvage  # here: it is written against this class
-
-        return salvage(self)
-
     def trials(self, **filters: Any) -> list[TrialRecord]:
         """Records whose columns equal the given values (any of them, for a list), in order of their ids.
 

@@ -7,24 +7,25 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.core.outcome import Evidence, EvidenceKind, Outcome
 from harness.core.record import TrialRecord, TrialState
 from harness.core.telemetry import Source
+from harness.store.database import ResultStore
 from harness.store.errors import StoreError
 from harness.store.owner import dead_owner
 from harness.store.telemetry import PART_SUFFIX, SPOOL_SUFFIX, read_parquet, recover, write_parquet
-
-if TYPE_CHECKING:
-    from harness.store.database import ResultStore
 
 BROKEN_SUFFIX = ".broken"
 """A spool that could not be read is kept under this suffix: it may still be evidence."""
 
 
 def salvage(store: ResultStore) -> list[TrialRecord]:
-    """See `ResultStore.salvage`. Several processes may do it at once: each trial is closed by one of them."""
+    """Closes the trials of processes that are gone (outcome `harness_error`) and returns their records.
+
+    Their telemetry is taken from the spools; half-written files are removed. Trials of living processes are left
+    alone. Several processes may do it at once: each trial is closed by one of them.
+    """
     by_owner: dict[str, list[str]] = defaultdict(list)
     for trial_id, token in store.claimed().items():
         by_owner[token].append(trial_id)

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,17 @@ STATUS_LIMIT_BYTES = 4096
 
 class SpawnFailed(Exception):
     """The executable could not be started; the message is the system's."""
+
+
+@dataclass(frozen=True)
+class ProcessInfo:
+    """One row of the phone's process list; `bundle_id` is None for system processes."""
+
+    pid: int
+    name: str
+    device_path: str
+    bundle_id: str | None
+    started_at: datetime
 
 
 @dataclass(frozen=True)

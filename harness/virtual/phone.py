@@ -13,9 +13,11 @@ from harness.virtual.process import ProcessTable
 from harness.virtual.trust import PairedHosts
 
 if TYPE_CHECKING:
-    from harness.virtual.services import Handler
     from harness.virtual.state import PhoneState
-    from harness.virtual.stream import SocketStream
+    from harness.virtual.stream import SocketStream, Stream
+
+Handler = Callable[["Stream", "Phone"], Awaitable[None]]
+"""Serves one client of one service; StreamClosed may escape."""
 
 # a handler of a port reached over usbmux: it may turn the stream into TLS, which a service cannot
 PortHandler = Callable[["SocketStream", "Phone"], Awaitable[None]]

@@ -11,13 +11,12 @@ import contextlib
 import json
 import signal as signals
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.virtual import reports
-from harness.virtual.app_process import AppProcess, ProcessEnded, ProcessOutput, SpawnFailed
+from harness.virtual.app_process import AppProcess, ProcessEnded, ProcessInfo, ProcessOutput, SpawnFailed
 from harness.virtual.memory import MemoryReading, read_memory
 from harness.virtual.ports import app_listens
 from harness.virtual.state import Trust
@@ -60,17 +59,6 @@ class LaunchRefused(Exception):
 
 class NoSuchProcess(Exception):
     """No app process of this phone has that pid."""
-
-
-@dataclass(frozen=True)
-class ProcessInfo:
-    """One row of the phone's process list; `bundle_id` is None for system processes."""
-
-    pid: int
-    name: str
-    device_path: str
-    bundle_id: str | None
-    started_at: datetime
 
 
 class ProcessTable:

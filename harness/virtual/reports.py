@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.virtual.app_process import ProcessInfo
     from harness.virtual.apps import InstalledApp
     from harness.virtual.memory import JetsamDecision
-    from harness.virtual.process import ProcessInfo
     from harness.virtual.state import PhoneState
 
 JETSAM_BUG_TYPE = "298"

@@ -5,9 +5,7 @@ A handler speaks with one client over a `Stream` and returns when the conversati
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
-
+from harness.virtual.phone import Handler
 from harness.virtual.services import (
     afc,
     core_device_proxy,
@@ -16,12 +14,6 @@ from harness.virtual.services import (
     house_arrest,
     installation_proxy,
 )
-
-if TYPE_CHECKING:
-    from harness.virtual.phone import Phone
-    from harness.virtual.stream import Stream
-
-Handler = Callable[["Stream", "Phone"], Awaitable[None]]
 
 CLASSIC: dict[str, Handler] = {
     "com.apple.afc": afc.serve,

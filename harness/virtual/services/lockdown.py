@@ -17,8 +17,7 @@ from harness.virtual.trust import BadPairRecord
 from harness.virtual.wire.plist import Plist, PlistFrameError, encode
 
 if TYPE_CHECKING:
-    from harness.virtual.phone import Phone, PortHandler
-    from harness.virtual.services import Handler
+    from harness.virtual.phone import Handler, Phone, PortHandler
     from harness.virtual.stream import SocketStream, Stream
 
 LOCKDOWN_PORT = 62078

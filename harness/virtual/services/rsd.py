@@ -21,8 +21,7 @@ from harness.virtual.wire.remote_xpc import Closed, Opened, RemoteXpcError, Remo
 from harness.virtual.wire.xpc import UInt64, XpcObject
 
 if TYPE_CHECKING:
-    from harness.virtual.phone import Phone
-    from harness.virtual.services import Handler
+    from harness.virtual.phone import Handler, Phone
 
 logger = logging.getLogger(__name__)
 

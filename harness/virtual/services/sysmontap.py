@@ -21,8 +21,9 @@ from harness.virtual.stream import StreamClosed
 from harness.virtual.wire.keyed_archive import NSNull, archive
 
 if TYPE_CHECKING:
+    from harness.virtual.app_process import ProcessInfo
     from harness.virtual.phone import Phone
-    from harness.virtual.process import MemoryReading, ProcessInfo
+    from harness.virtual.process import MemoryReading
 
 IDENTIFIER = "com.apple.instruments.server.services.sysmontap"
 PROCESS_ATTRIBUTES = (

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench import synth_zip
-from harness.bench.synth import RECIPES, RecipeError, make
-from harness.bench.synth_graph import TensorType, Weights
-from harness.bench.synth_tokenizer import SMALLEST_VOCABULARY, tokenizer_model
-from harness.bench.synth_weights import CHUNK_BYTES, WeightSource
+from harness.bench.synth import RECIPES, RecipeError, make, stored_zip
+from harness.bench.synth.graph import TensorType, Weights
+from harness.bench.synth.tokenizer import SMALLEST_VOCABULARY, tokenizer_model
+from harness.bench.synth.weights import CHUNK_BYTES, WeightSource
 
 TINY_SHA256 = "da6921f561ae9e7c2e413aaeaafd21b3ece8b052532de4a0a3129c92eba9c812"
 TINY = RECIPES["tiny"]
@@ -123,14 +122,14 @@ def test_symmetric_weights_have_no_minus_128() -> None:
 
 
 def test_zip64_fields_are_understood_by_another_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synth_zip, "ZIP64_ABOVE", 1000)
+    monkeypatch.setattr(stored_zip, "ZIP64_ABOVE", 1000)
     contents = {"LARGE": b"x" * 3000, "SMALL": b"y" * 10}
     entries = [
-        synth_zip.Entry("LARGE", 3000, lambda: [b"x" * 1500, b"x" * 1500], alignment=4096),
-        synth_zip.Entry("SMALL", 10, lambda: [b"y" * 10]),
+        stored_zip.Entry("LARGE", 3000, lambda: [b"x" * 1500, b"x" * 1500], alignment=4096),
+        stored_zip.Entry("SMALL", 10, lambda: [b"y" * 10]),
     ]
-    data = b"".join(synth_zip.write(entries))
-    assert len(data) == synth_zip.total_size(entries)
+    data = b"".join(stored_zip.write(entries))
+    assert len(data) == stored_zip.total_size(entries)
     with zipfile.ZipFile(io.BytesIO(data)) as bundle:
         assert {name: bundle.read(name) for name in bundle.namelist()} == contents
     assert data.index(b"xxx") == 4096
@@ -138,4 +137,4 @@ def test_zip64_fields_are_understood_by_another_reader(monkeypatch: pytest.Monke
 
 def test_an_entry_of_another_size_than_announced_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^E has 3 bytes, 4 were announced"):
-        b"".join(synth_zip.write([synth_zip.Entry("E", 4, lambda: [b"abc"])]))
+        b"".join(stored_zip.write([stored_zip.Entry("E", 4, lambda: [b"abc"])]))

@@ -21,6 +21,7 @@ from harness.core.record import TrialRecord, record_columns
 from harness.core.telemetry import Phase, Reading, Source
 from harness.store.database import DATABASE_NAME, ResultStore
 from harness.store.errors import StoreError
+from harness.store.salvage import salvage
 from harness.store.schema import RECORD_TYPES
 from harness.store.telemetry import read_parquet
 
@@ -49,6 +50,7 @@ sys.path[:0] = {[str(Path(__file__).parent)]!r}
 from pathlib import Path
 from test_database import a_record, READINGS
 from harness.store.database import ResultStore
+from harness.store.salvage import salvage
 folder = Path(sys.argv[1])
 """
 
@@ -210,11 +212,11 @@ def test_after_kill_9_every_acknowledged_batch_is_salvaged(tmp_path: Path) -> No
     )
     assert lines_of(process, acknowledged)[-1] == str(acknowledged - 1)
     with ResultStore.open(tmp_path) as store:
-        assert store.salvage() == []  # it lives
+        assert salvage(store) == []  # it lives
         assert (tmp_path / "telemetry/t-killed.parquet.part").exists()
         kill(process)
-        [record] = store.salvage()
-        assert store.salvage() == []
+        [record] = salvage(store)
+        assert salvage(store) == []
         assert store.trials() == [record]
     assert record.outcome == "harness_error"
     assert record.state == "done"
@@ -238,7 +240,7 @@ def test_a_reused_process_id_does_not_pass_for_the_dead_process(tmp_path: Path) 
     lines_of(process, 1)
     kill(process)
     with ResultStore.open(tmp_path) as store:
-        [record] = store.salvage()
+        [record] = salvage(store)
     # the row names a process that lives, and yet its owner is gone
     assert record.reason is not None
     assert record.reason.endswith("recovered 0 samples")
@@ -249,9 +251,9 @@ def test_a_trial_of_this_process_is_salvaged_only_after_its_store_is_closed(tmp_
     first = ResultStore.open(tmp_path)
     first.begin(a_record("t-1", host_pid=os.getpid()))
     with ResultStore.open(tmp_path) as second:
-        assert second.salvage() == []
+        assert salvage(second) == []
         first.close()
-        [record] = second.salvage()
+        [record] = salvage(second)
     assert "let go of the results" in str(record.reason)
 
 
@@ -262,10 +264,10 @@ def test_a_trial_that_another_process_has_just_salvaged_is_passed_by(
         store.begin(a_record("t-1"))
         seen = store.claimed()
     with ResultStore.open(tmp_path) as first, ResultStore.open(tmp_path) as second:
-        assert len(first.salvage()) == 1
+        assert len(salvage(first)) == 1
         # the second looked before the first was done
         monkeypatch.setattr(second, "claimed", lambda: seen)
-        assert second.salvage() == []
+        assert salvage(second) == []
 
 
 def test_a_broken_spool_does_not_stop_the_salvage(tmp_path: Path) -> None:
@@ -273,7 +275,7 @@ def test_a_broken_spool_does_not_stop_the_salvage(tmp_path: Path) -> None:
         store.begin(a_record("t-1"))
         store.spool_path("t-1").write_bytes(b"\xff" * 4096)
     with ResultStore.open(tmp_path) as store:
-        [record] = store.salvage()
+        [record] = salvage(store)
     assert "its telemetry is lost" in str(record.reason)
     assert [path.name for path in (tmp_path / "telemetry").iterdir()] == ["t-1.arrows.broken"]
 
@@ -284,7 +286,7 @@ def test_four_processes_salvage_each_trial_once(tmp_path: Path) -> None:
         for number in range(count):
             store.begin(a_record(f"t-{number}"))
     processes = [
-        child(tmp_path, "store = ResultStore.open(folder)\nprint(0, flush=True)\ninput()\nprint(len(store.salvage()))")
+        child(tmp_path, "store = ResultStore.open(folder)\nprint(0, flush=True)\ninput()\nprint(len(salvage(store)))")
         for _ in range(4)
     ]
     for process in processes:
@@ -350,6 +352,6 @@ def test_four_processes_create_and_write_at_once(tmp_path: Path) -> None:
     with ResultStore.open(tmp_path / "new") as store:
         records = store.trials(state="done")
         assert len(records) == 4 * each
-        assert store.salvage() == []
+        assert salvage(store) == []
     for record in records:
         assert len(read_parquet(tmp_path / "new" / str(record.telemetry_file))) == len(READINGS)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.virtual.app_process import ProcessInfo
 from harness.virtual.memory import JetsamDecision
-from harness.virtual.process import ProcessInfo
 from harness.virtual.profiles import make_state
 from harness.virtual.reports import application_specific, write_jetsam_event
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.bench.synth_graph import TensorType, Weights
+from harness.bench.synth.graph import TensorType, Weights
 
 BLOCK_BYTES = 32 * 1024 * 1024
 ALIGNMENT = 64

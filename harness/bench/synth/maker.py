@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.bench import synth_flatbuffer, synth_llama, synth_zip
-from harness.bench.synth_graph import Model, Weights
-from harness.bench.synth_tokenizer import SMALLEST_VOCABULARY, llm_metadata, tokenizer_model
-from harness.bench.synth_weights import ALIGNMENT, WeightSource
+from harness.bench.synth import flatbuffer, llama, stored_zip
+from harness.bench.synth.graph import Model, Weights
+from harness.bench.synth.tokenizer import SMALLEST_VOCABULARY, llm_metadata, tokenizer_model
+from harness.bench.synth.weights import ALIGNMENT, WeightSource
 
 MAKER_VERSION = 1
 """Raise it when the same recipe gives other bytes."""
@@ -137,13 +137,13 @@ class ModelInfo:
 def make(recipe: Recipe, target: Path, progress: Progress | None = None) -> ModelInfo:
     """Write the recipe's ``.task`` to ``target`` by way of ``<target>.part``; needs under 300 MB. Raises OSError."""
     entries = _entries(recipe)
-    total = synth_zip.total_size(entries)
+    total = stored_zip.total_size(entries)
     part = target.with_name(target.name + ".part")
     digest = hashlib.sha256()
     done = 0
     try:
         with part.open("wb") as file:
-            for chunk in synth_zip.write(entries):
+            for chunk in stored_zip.write(entries):
                 file.write(chunk)
                 digest.update(chunk)
                 done += len(chunk)
@@ -157,36 +157,36 @@ def make(recipe: Recipe, target: Path, progress: Progress | None = None) -> Mode
     return ModelInfo(target, done, digest.hexdigest())
 
 
-def _entries(recipe: Recipe) -> list[synth_zip.Entry]:
+def _entries(recipe: Recipe) -> list[stored_zip.Entry]:
     """The bundle's three files, in the order in which MediaPipe's bundler writes them."""
     tflite = _TfliteFile(recipe)
     return [
-        synth_zip.Entry("TF_LITE_PREFILL_DECODE", tflite.bytes, tflite.chunks, PAGE_BYTES),
+        stored_zip.Entry("TF_LITE_PREFILL_DECODE", tflite.bytes, tflite.chunks, PAGE_BYTES),
         _small("TOKENIZER_MODEL", tokenizer_model(recipe.vocab)),
         _small("METADATA", llm_metadata(recipe.context)),
     ]
 
 
-def _small(name: str, data: bytes) -> synth_zip.Entry:
-    return synth_zip.Entry(name, len(data), lambda: [data])
+def _small(name: str, data: bytes) -> stored_zip.Entry:
+    return stored_zip.Entry(name, len(data), lambda: [data])
 
 
 class _TfliteFile:
     """The model file: the flatbuffer, then the weights in the order of their buffers, each aligned."""
 
     def __init__(self, recipe: Recipe) -> None:
-        model = synth_llama.build(recipe)
+        model = llama.build(recipe)
         self._matrices = _matrices(model)
         self._source = WeightSource(recipe.seed, max(weights.bytes for _, weights in self._matrices))
         # The flatbuffer's size does not depend on the offsets in it: encode it once to know where the weights begin.
-        probe = synth_flatbuffer.encode(model, dict.fromkeys((number for number, _ in self._matrices), 0))
+        probe = flatbuffer.encode(model, dict.fromkeys((number for number, _ in self._matrices), 0))
         position = self._base = _aligned(len(probe), PAGE_BYTES)
         offsets = {}
         for number, weights in self._matrices:
             offsets[number] = position
             position += _aligned(weights.bytes, ALIGNMENT)
         self.bytes = position
-        self._flatbuffer = synth_flatbuffer.encode(model, offsets)
+        self._flatbuffer = flatbuffer.encode(model, offsets)
 
     def chunks(self) -> Iterator[bytes | memoryview]:
         """Yield the file's bytes; may be called again."""

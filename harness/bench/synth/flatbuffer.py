@@ -12,7 +12,7 @@ import flatbuffers  # type: ignore[import-untyped]  # it ships neither annotatio
 import numpy as np
 import numpy.typing as npt
 
-from harness.bench.synth_graph import Graph, Model, Named, Tensor, Weights
+from harness.bench.synth.graph import Graph, Model, Named, Tensor, Weights
 
 SCHEMA_VERSION = 3
 FILE_IDENTIFIER = b"TFL3"

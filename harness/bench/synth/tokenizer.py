@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.bench import protobuf
+from harness.bench.synth import protobuf
 
 PAD_ID = 0
 EOS_ID = 1

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from harness.bench.synth_graph import (
+from harness.bench.synth.graph import (
     INT_TO_FLOAT_OPTIONS,
     MEAN_OPTIONS,
     PACK_4_OPTIONS,
