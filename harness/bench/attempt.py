@@ -19,17 +19,15 @@ from harness.core.telemetry import Reading
 from harness.device.errors import StepError
 from harness.device.evidence import STDERR_FILE, EvidenceCollector, Findings
 from harness.device.session import PhoneSession
-from harness.runner.client import Clock, RunnerClient, RunnerGone, RunnerSilent
+from harness.runner.client import Clock, RunnerClient, RunnerGone, RunnerSilent, ends_trial
 from harness.runner.journal import merge, parse_journal
 from harness.runner.messages import (
-    ErrorEvent,
     Event,
     HeartbeatEvent,
     HelloEvent,
     LogEvent,
     NoticeEvent,
     PhaseEvent,
-    ResultEvent,
     SampleEvent,
 )
 from harness.runner.observation import Observation, observe, read_sample
@@ -229,7 +227,7 @@ class AttemptRunner:
 
     @staticmethod
     def _has_answer(events: list[Event]) -> bool:
-        return any(isinstance(event, (ResultEvent, ErrorEvent)) for event in events)
+        return any(ends_trial(event) for event in events)
 
     async def _end_process(self) -> None:
         """The journal is complete only once the process has ended; one that will not end is killed."""

@@ -40,6 +40,11 @@ class Clock:
     round_trip_ns: int
 
 
+def ends_trial(event: Event) -> bool:
+    """A result, or an error that says which trial it has ended: an answer to a bad command ends none."""
+    return isinstance(event, ResultEvent) or (isinstance(event, ErrorEvent) and event.trial is not None)
+
+
 class RunnerClient:
     """Drives one trial; `seen` holds every event that came, in order of arrival."""
 
@@ -87,7 +92,7 @@ class RunnerClient:
         while True:
             event = await self._next_event(liveness_limit_s)
             yield event
-            if isinstance(event, (ResultEvent, ErrorEvent)):
+            if ends_trial(event):
                 return
 
     async def resume(

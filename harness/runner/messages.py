@@ -105,6 +105,8 @@ class ErrorEvent(_Event):
     kind: _Name
     message: _Text
     phase: _Name | None = None
+    trial: _Name | None = None
+    """The trial that gets no result because of this; None when it ends none."""
 
 
 class ResultEvent(_Event):

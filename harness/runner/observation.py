@@ -61,7 +61,7 @@ def observe(events: Iterable[Event]) -> Observation:
                 seen.backend = event
             case ResultEvent():
                 seen.result = event
-            case ErrorEvent():
+            case ErrorEvent() if event.trial is not None:
                 seen.error = event
             case TokenEvent():
                 seen.token_count = event.count
