@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,22 +13,14 @@ import anyio
 from harness.bench.listener import Listener
 from harness.core.errors import HarnessError
 from harness.core.job import Job
-from harness.core.outcome import Classification, HostFailure, Known, Outcome, RunnerError, classify
+from harness.core.outcome import Classification, Family, HostFailure, Known, Outcome, RunnerError, classify
 from harness.core.telemetry import Reading
 from harness.device.errors import StepError
 from harness.device.evidence import STDERR_FILE, EvidenceCollector, Findings
 from harness.device.session import PhoneSession
-from harness.runner.client import Clock, RunnerClient, RunnerGone, RunnerSilent, ends_trial
+from harness.runner.client import Clock, Limits, RunnerClient, RunnerGone, RunnerSilent, ends_trial
 from harness.runner.journal import merge, parse_journal
-from harness.runner.messages import (
-    Event,
-    HeartbeatEvent,
-    HelloEvent,
-    LogEvent,
-    NoticeEvent,
-    PhaseEvent,
-    SampleEvent,
-)
+from harness.runner.messages import Event, HelloEvent, PhaseEvent, SampleEvent
 from harness.runner.observation import Observation, observe, read_sample
 from harness.store.telemetry import TelemetrySpool
 
@@ -40,9 +31,11 @@ SPOOL_BATCH = 250
 GRACE_S = 5.0
 GRACE_POLL_S = 0.25
 MAX_RECONNECTS = 3
-_NO_PROGRESS = (SampleEvent, HeartbeatEvent, LogEvent, NoticeEvent)
+HANG_UP_LIMIT_S = 10.0
 # Whatever happens, evidence is collected within this time, also after Ctrl-C.
 CONCLUDE_LIMIT_S = 60.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -73,8 +66,44 @@ class Attempt:
         return sorted([*self.observation.readings, *host], key=lambda reading: reading.t_ns)
 
     @property
-    def loaded(self) -> bool:
-        return self.classification.outcome is Outcome.LOADED
+    def measured(self) -> bool:
+        """The model loaded, be it on another backend than asked."""
+        return self.classification.outcome.family is Family.MEASURED
+
+    @property
+    def answered(self) -> bool:
+        return any(ends_trial(event) for event in self.streamed)
+
+    def conclude(self, requested_backend: str) -> None:
+        """Figures and verdict from the union of what came and what the phone kept."""
+        journal = parse_journal(self.findings.journal)
+        if journal.bad_lines or journal.torn_tail:
+            torn = ", its last line is torn" if journal.torn_tail else ""
+            self.findings.problems.append(f"journal: {journal.bad_lines} lines are no events{torn}")
+        merged = merge(self.streamed, journal.events)
+        self.observation = observe(merged.events)
+        self.missing_events = merged.missing
+        self.classification = classify(self._known(requested_backend))
+
+    def _known(self, requested_backend: str) -> Known:
+        seen, found = self.observation, self.findings
+        return Known(
+            pid=self.pid,
+            requested_backend=requested_backend,
+            effective_backend=seen.backend.effective if seen.backend else None,
+            backend_how=seen.backend.how if seen.backend else None,
+            result_seen=seen.result is not None and not seen.result.cancelled,
+            runner_error=RunnerError(seen.error.kind, seen.error.message, seen.error.phase) if seen.error else None,
+            host_failure=self.host_failure,
+            process_running=self.was_running or found.process_running,
+            phone_present=found.phone_present,
+            silent_beyond_limit=self.silent_beyond_limit,
+            last_phase=seen.last_phase,
+            stderr=found.stderr or "\n".join(seen.log_lines),
+            stderr_file=STDERR_FILE if found.stderr else None,
+            crash_reports=found.crash_reports,
+            jetsam_victims=found.jetsam_victims,
+        )
 
 
 class AttemptRunner:
@@ -94,8 +123,10 @@ class AttemptRunner:
         self._spool = spool
         self._progress_limit_s = progress_limit_s
         self._listener = listener
-        self._evidence = EvidenceCollector(session.transport, session.runner.bundle_id, trial_id, artifacts)
         self.attempt = Attempt()
+        self._evidence = EvidenceCollector(
+            session.transport, session.runner.bundle_id, trial_id, artifacts, self.attempt.findings
+        )
         self._unspooled: list[Reading] = []
         self._columns: list[str] = []
 
@@ -114,6 +145,9 @@ class AttemptRunner:
         except asyncio.CancelledError:
             attempt.host_failure = HostFailure(Outcome.HARNESS_ERROR, "trial", "interrupted")
             raise
+        except Exception as error:
+            log.exception("trial %s: a fault of the harness", self._trial_id)
+            attempt.host_failure = HostFailure(Outcome.HARNESS_ERROR, "trial", f"{type(error).__name__}: {error}")
         finally:
             with anyio.CancelScope(shield=True):
                 await self._conclude(job)
@@ -131,14 +165,20 @@ class AttemptRunner:
             self._columns = hello.sample_columns
             attempt.clock = await client.measure_clock()
             monitor = asyncio.create_task(self._monitor(attempt.pid))
-            await self._follow(client, client.run(self._trial_id, job), attempt.pid, port)
+            await self._follow(client, job, attempt.pid, port)
             await client.bye()
+        except RunnerGone:
+            # the app ended, or the phone left: the evidence will say which
+            log.debug("trial %s: the runner is gone", self._trial_id)
+        except RunnerSilent:
+            attempt.silent_beyond_limit = True
         finally:
-            if monitor is not None:
-                monitor.cancel()
-                await asyncio.wait([monitor])
-            await client.close()
-            self._flush_spool()
+            with anyio.move_on_after(HANG_UP_LIMIT_S, shield=True):
+                self._flush_spool()
+                if monitor is not None:
+                    monitor.cancel()
+                    await asyncio.wait([monitor])
+                await client.close()
 
     def _check(self, hello: HelloEvent) -> None:
         if hello.pid != self.attempt.pid:
@@ -148,52 +188,51 @@ class AttemptRunner:
             text = f"build {hello.build} answered, {self._session.runner.build} is installed"
             raise StepError("launch", self._session.facts.udid, text, "Run again", Outcome.LAUNCH_FAILED)
 
-    async def _follow(self, client: RunnerClient, events: AsyncIterator[Event], pid: int, port: int) -> None:
-        """Reads events to the trial's end, over new connections when one breaks and the process lives on."""
-        for _ in range(MAX_RECONNECTS + 1):
+    async def _follow(self, client: RunnerClient, job: Job, pid: int, port: int) -> None:
+        """Reads events to the trial's end, over new connections when one breaks and the process lives on.
+
+        Raises RunnerGone when it does not, RunnerSilent when the runner does not get on.
+        """
+        # staying loaded is what the job asked for, no lack of progress
+        limits = Limits(progress_s=self._progress_limit_s + job.hold_ms / 1000)
+        events = client.run(self._trial_id, job, limits)
+        for _ in range(MAX_RECONNECTS):
             try:
-                await self._read(events)
-                return
-            except RunnerSilent:
-                self.attempt.silent_beyond_limit = True
-                return
+                return await self._read(events)
             except RunnerGone:
                 if not await self._lives_on(pid):
-                    return
+                    raise
+            try:
                 connection = await self._session.connect_runner(pid, port)
-                events = client.resume(*connection)
-        text = f"the connection to the runner broke {MAX_RECONNECTS + 1} times"
-        raise StepError("trial", self._session.facts.udid, text, "Check the cable", Outcome.LOST)
+            except StepError as error:
+                # it ended after all, or lives without listening; the evidence will say which
+                raise RunnerGone(str(error)) from error
+            events = client.resume(*connection, self._trial_id, job, limits)
+        return await self._read(events)
 
     async def _read(self, events: AsyncIterator[Event]) -> None:
-        """An engine can hang while samples and heartbeats go on, so they are signs of life but not of progress."""
-        progress_s = time.monotonic()
         async for event in events:
-            self._note(event)
-            if not isinstance(event, _NO_PROGRESS):
-                progress_s = time.monotonic()
-            elif time.monotonic() - progress_s > self._progress_limit_s:
-                raise RunnerSilent(f"no progress for {self._progress_limit_s:g} s")
+            if isinstance(event, PhaseEvent) and event.edge == "begin":
+                self._listener.phase(event.name)
+            elif isinstance(event, SampleEvent) and self._spool is not None:
+                reading = read_sample(event, self._columns)
+                if reading is not None:
+                    self._unspooled.append(reading)
+                if len(self._unspooled) >= SPOOL_BATCH:
+                    self._flush_spool()
 
     async def _lives_on(self, pid: int) -> bool:
         """After a break: is the phone there (waiting out the grace time), and does the process still run?"""
-        transport = self._session.transport
         with anyio.move_on_after(GRACE_S):
-            while not await transport.is_present():  # noqa: ASYNC110  # the phone's return is no event of ours
+            while True:
+                try:
+                    if await self._session.transport.is_present():
+                        return await self._session.transport.is_running(pid)
+                except StepError as error:
+                    # usbmuxd itself may go and come with the cable
+                    log.debug("trial %s: not back yet: %s", self._trial_id, error)
                 await asyncio.sleep(GRACE_POLL_S)
-            return await transport.is_running(pid)
         return False
-
-    def _note(self, event: Event) -> None:
-        if isinstance(event, PhaseEvent) and event.edge == "begin":
-            self._listener.phase(event.name)
-        if self._spool is None or not isinstance(event, SampleEvent):
-            return
-        reading = read_sample(event, self._columns)
-        if reading is not None:
-            self._unspooled.append(reading)
-        if len(self._unspooled) >= SPOOL_BATCH:
-            self._flush_spool()
 
     def _flush_spool(self) -> None:
         if self._spool is not None:
@@ -210,55 +249,26 @@ class AttemptRunner:
 
     async def _conclude(self, job: Job) -> None:
         attempt = self.attempt
-        problems = attempt.findings.problems
         try:
             with anyio.fail_after(CONCLUDE_LIMIT_S):
                 await self._end_process()
-                ended_by_itself = attempt.host_failure is None and not attempt.silent_beyond_limit
-                silent_end = ended_by_itself and not self._has_answer(attempt.streamed)
-                attempt.findings = await self._evidence.collect(attempt.pid, death_expected=silent_end)
+                died = not attempt.answered and not attempt.was_running
+                await self._evidence.collect(attempt.pid, death_expected=died)
         except TimeoutError:
-            problems.append(f"evidence could not be collected within {CONCLUDE_LIMIT_S:g} s")
-        attempt.findings.problems[:0] = problems
-        merged = merge(attempt.streamed, parse_journal(attempt.findings.journal).events)
-        attempt.observation = observe(merged.events)
-        attempt.missing_events = merged.missing
-        attempt.classification = classify(self._known(job))
-
-    @staticmethod
-    def _has_answer(events: list[Event]) -> bool:
-        return any(ends_trial(event) for event in events)
+            text = f"evidence could not be collected to its end within {CONCLUDE_LIMIT_S:g} s"
+            attempt.findings.problems.append(text)
+        attempt.conclude(job.backend)
 
     async def _end_process(self) -> None:
         """The journal is complete only once the process has ended; one that will not end is killed."""
-        attempt = self.attempt
+        attempt, transport = self.attempt, self._session.transport
         if attempt.pid is None:
             return
         try:
-            if attempt.silent_beyond_limit or attempt.host_failure is not None:
-                attempt.was_running = await self._session.transport.is_running(attempt.pid)
-                await self._session.transport.kill(attempt.pid)
-            with contextlib.suppress(TimeoutError):
-                await self._session.end_runner(attempt.pid)
+            if not attempt.answered:
+                attempt.was_running = await transport.is_running(attempt.pid)
+            if attempt.was_running:
+                await transport.kill(attempt.pid)
+            await self._session.end_runner(attempt.pid)
         except StepError as error:
             attempt.findings.problems.append(str(error))
-
-    def _known(self, job: Job) -> Known:
-        attempt, seen, found = self.attempt, self.attempt.observation, self.attempt.findings
-        return Known(
-            pid=attempt.pid,
-            requested_backend=job.backend,
-            effective_backend=seen.backend.effective if seen.backend else None,
-            backend_how=seen.backend.how if seen.backend else None,
-            result_seen=seen.result is not None and not seen.result.cancelled,
-            runner_error=RunnerError(seen.error.kind, seen.error.message, seen.error.phase) if seen.error else None,
-            host_failure=attempt.host_failure,
-            process_running=attempt.was_running if attempt.was_running is not None else found.process_running,
-            phone_present=found.phone_present,
-            silent_beyond_limit=attempt.silent_beyond_limit,
-            last_phase=seen.last_phase,
-            stderr=found.stderr or "\n".join(seen.log_lines),
-            stderr_file=STDERR_FILE if found.stderr else None,
-            crash_reports=found.crash_reports,
-            jetsam_victims=found.jetsam_victims,
-        )

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.bench.listener import Listener
 from harness.bench.models import LocalModel, locate
 from harness.bench.plan import PlannedTrial, plan_trials
-from harness.bench.suite import Suite
+from harness.bench.suite import ModelEntry, Suite
 from harness.bench.trial import TrialRunner, new_id
 from harness.core.phone import DeviceWord, PhoneFacts
 from harness.core.record import TrialRecord
@@ -42,15 +42,15 @@ class Conductor:
         self.facts = session.facts
         self._listener = listener
         self._trials = TrialRunner(session, store, self.run_id, listener)
-        self._models: dict[str, LocalModel] = {}
+        self._models: dict[ModelEntry, LocalModel] = {}
 
     async def run_trial(self, planned: PlannedTrial, number: int = 1, total: int = 1) -> TrialRecord:
         """One trial; its model is made or read first."""
         self._listener.trial_begins(planned, number, total)
         entry = planned.case.model
-        if entry.name not in self._models:
-            self._models[entry.name] = locate(entry, self._listener.step)
-        record = await self._trials.run(planned, self._models[entry.name])
+        if entry not in self._models:
+            self._models[entry] = locate(entry, self._listener.step)
+        record = await self._trials.run(planned, self._models[entry])
         self._listener.trial_ended(planned, record)
         return record
 

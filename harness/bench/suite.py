@@ -9,15 +9,33 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.bench.synth import RECIPES
 from harness.core.errors import UsageError
 from harness.core.job import Backend, CacheState, Engine
-from harness.core.outcome import Outcome
+from harness.core.outcome import Family, Outcome
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 MAX_SUITE_BYTES = 1 << 20
+
+
+# What the runner takes; the wire language's lines have 64 KiB.
+MAX_PROMPT_BYTES = 32 * 1024
+# What a suite may expect: the model's own ends. Trouble with a phone is never as expected.
+EXPECTABLE = tuple(outcome for outcome in Outcome if outcome.family in (Family.MEASURED, Family.MODEL))
+
+
+def _fits_the_wire(prompt: str) -> str:
+    if len(prompt.encode()) > MAX_PROMPT_BYTES:
+        raise ValueError(f"a prompt has at most {MAX_PROMPT_BYTES} bytes of UTF-8")
+    return prompt
+
+
+def _expectable(outcome: Outcome) -> Outcome:
+    if outcome not in EXPECTABLE:
+        raise ValueError(f"{outcome} says nothing about a model; expect one of: {', '.join(EXPECTABLE)}")
+    return outcome
 
 
 class SuiteError(UsageError):
@@ -59,7 +77,7 @@ class Options(_Table):
 
     trials: Annotated[int, Field(ge=1, le=1000)] = 3
     max_tokens: Annotated[int, Field(ge=1, le=1 << 20)] = 512
-    prompt: Annotated[str, Field(min_length=1, max_length=16_384)] = "How much memory does the model use?"
+    prompt: Annotated[str, Field(min_length=1), AfterValidator(_fits_the_wire)] = "How much memory does the model use?"
     decode_tokens: Annotated[int, Field(ge=0, le=100_000)] = 8
     """0: only load, generate nothing."""
     sample_hz: Annotated[int, Field(ge=1, le=1000)] = 1000
@@ -67,13 +85,13 @@ class Options(_Table):
     """Stay loaded this long, so that a late burst is seen."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
     progress_limit_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
-    """Without a new phase, token or result for so long, the trial is `hung`."""
+    """Without a new phase, token or result for so long (beside `hold_ms`), the trial is `hung`."""
 
 
 class Expectation(_Table):
     """`[[expect]]`: cases that match all given keys are expected to end so."""
 
-    outcome: Outcome
+    outcome: Annotated[Outcome, AfterValidator(_expectable)]
     model: _Name | None = None
     backend: Backend | None = None
     cache: CacheState | None = None
@@ -99,6 +117,8 @@ class Suite(_Table):
         for rule in self.expect:
             if rule.model is not None and rule.model not in names:
                 raise ValueError(f"[[expect]] names the model {rule.model!r}, which the suite does not have")
+            if rule.backend not in (None, *self.matrix.backends) or rule.cache not in (None, *self.matrix.caches):
+                raise ValueError(f"[[expect]] of {rule.outcome} matches no case of the matrix")
         return self
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,6 +16,7 @@ from harness.bench.attempt import Attempt, AttemptRunner
 from harness.bench.listener import Listener
 from harness.bench.models import LocalModel
 from harness.bench.plan import Case, PlannedTrial
+from harness.core.errors import HarnessError
 from harness.core.job import CacheState, Job
 from harness.core.outcome import Evidence, EvidenceKind, HostFailure, Known, Outcome, classify
 from harness.core.record import TrialRecord, TrialState
@@ -22,6 +24,11 @@ from harness.device.errors import StepError
 from harness.device.push import PushedModel
 from harness.device.session import PhoneSession
 from harness.store.database import ResultStore
+
+# Below a trial's artifacts: those of the load that filled the weight cache for it.
+FILL_FOLDER = "cache-fill"
+
+log = logging.getLogger(__name__)
 
 
 def new_id(now: datetime) -> str:
@@ -39,6 +46,7 @@ class TrialRunner:
         self._listener = listener
         self._warm_caches: set[tuple[str, str, str]] = set()
         self._attempt = Attempt()
+        self._battery_celsius: float | None = None
 
     async def run(self, planned: PlannedTrial, model: LocalModel) -> TrialRecord:
         """The finished record, also when the trial failed. Re-raises a cancellation after the record is kept."""
@@ -58,16 +66,21 @@ class TrialRunner:
 
     async def _prepare(self, model: LocalModel) -> PushedModel | None:
         """The app and the model in place; None when a step failed."""
+        self._battery_celsius = None
         try:
             await self._session.ensure_app()
+            self._battery_celsius = await self._session.transport.battery_celsius()
             return await self._session.ensure_model(model.path, model.sha256)
         except StepError as error:
-            self._fail(HostFailure(error.outcome, error.step, error.message))
+            present: bool | None = None
+            with suppress(StepError):
+                present = await self._session.transport.is_present()
+            self._fail(HostFailure(error.outcome, error.step, error.message), present)
             return None
 
-    def _fail(self, failure: HostFailure) -> None:
+    def _fail(self, failure: HostFailure, phone_present: bool | None = None) -> None:
         self._attempt.host_failure = failure
-        self._attempt.classification = classify(Known(host_failure=failure))
+        self._attempt.classification = classify(Known(host_failure=failure, phone_present=phone_present))
 
     async def _measure(self, record: TrialRecord, job: Job, progress_limit_s: float) -> None:
         """A warm trial whose cache this run has not built gets it from an unmeasured cold load first."""
@@ -76,14 +89,13 @@ class TrialRunner:
             await self._load(
                 record, replace(job, cache=CacheState.COLD, decode_tokens=0, hold_ms=0), progress_limit_s, fill=True
             )
-            if not self._attempt.loaded:
-                reason = f"while the weight cache was filled for it: {self._attempt.classification.reason}"
-                self._attempt.classification = replace(self._attempt.classification, reason=reason)
+            if not self._attempt.measured:
+                self._attempt = _blamed_on_fill(self._attempt)
                 return
         if job.cache is CacheState.COLD:
             self._warm_caches.discard(cache)
         await self._load(record, job, progress_limit_s, fill=False)
-        if self._attempt.loaded and job.cache is not CacheState.NONE:
+        if self._attempt.measured and job.cache is not CacheState.NONE:
             self._warm_caches.add(cache)
 
     async def _load(self, record: TrialRecord, job: Job, progress_limit_s: float, *, fill: bool) -> None:
@@ -93,7 +105,7 @@ class TrialRunner:
         with ExitStack() as stack:
             spool = None
             if fill:
-                trial_id, artifacts = f"{trial_id}-fill", artifacts / "cache-fill"
+                trial_id, artifacts = f"{trial_id}-fill", artifacts / FILL_FOLDER
                 artifacts.mkdir()
             else:
                 spool = stack.enter_context(self._store.spool(trial_id))
@@ -143,6 +155,7 @@ class TrialRunner:
         done = replace(
             record,
             finished_at=datetime.now(UTC).isoformat(),
+            battery_celsius=self._battery_celsius,
             app_bundle_id=self._session.runner.bundle_id,
             app_build=seen.hello.build if seen.hello else None,
             app_entitlements=None if entitlements is None else dict(entitlements),
@@ -180,7 +193,29 @@ class TrialRunner:
             clock_round_trip_ns=attempt.clock.round_trip_ns if attempt.clock else None,
             artifacts_dir=f"artifacts/{record.trial_id}",
         )
-        return self._store.finish(done, readings)
+        try:
+            return self._store.finish(done, readings)
+        except (HarnessError, ValueError, TypeError) as error:
+            # a figure that no column takes must not cost the outcome, nor leave the record running
+            log.exception("trial %s: its figures could not be kept", record.trial_id)
+            reason = f"{done.reason!a}; its figures could not be kept: {error!a}"
+            bare = replace(
+                record, finished_at=done.finished_at, outcome=done.outcome, outcome_family=done.outcome_family,
+                reason=reason, artifacts_dir=done.artifacts_dir,
+            )  # fmt: skip  # one field a line would hide what is kept
+            return self._store.finish(bare, [])
+
+
+def _blamed_on_fill(fill: Attempt) -> Attempt:
+    """The end of a cache fill as the end of the trial that needed it: its verdict and evidence, none of its figures."""
+    told = fill.classification
+    evidence = tuple(
+        replace(item, file=None if item.file is None else f"{FILL_FOLDER}/{item.file}") for item in told.evidence
+    )
+    reason = f"while the weight cache was filled for it: {told.reason}"
+    blamed = Attempt(host_failure=fill.host_failure, classification=replace(told, reason=reason, evidence=evidence))
+    blamed.findings.problems = fill.findings.problems
+    return blamed
 
 
 def _job(case: Case, pushed: PushedModel, model: LocalModel) -> Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 import typer
 
@@ -44,5 +45,8 @@ def entry() -> None:
         code, text = exits.DEVICE, str(error)
     except HarnessError as error:
         code, text = exits.HARNESS, str(error)
+    except Exception:  # noqa: BLE001  # a fault of ours must not look like a model's: exit 1 means that a model failed
+        traceback.print_exc()
+        code, text = exits.HARNESS, "this is a fault of the harness; the lines above tell where"
     talk(f"error: {text}")
     sys.exit(code)

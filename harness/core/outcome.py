@@ -96,6 +96,7 @@ class CrashReport:
     signal: str | None
     exception: str | None
     messages: tuple[str, ...]
+    """What the process said of its end (`asi`): libc++abi's line, a CHECK that failed."""
     captured_at: str | None
     file: str
 
@@ -159,13 +160,15 @@ class Classification:
     evidence: tuple[Evidence, ...]
 
 
-# Errors of the runner that are not the model's doing: what they are instead.
+# What the runner's kinds of errors are; the others are faults of the harness (a bad job, a missing cache).
 _RUNNER_ERROR_OUTCOMES = {
     "load_error": Outcome.LOAD_ERROR,
     "generate_error": Outcome.GENERATE_ERROR,
     "wrong_digest": Outcome.PUSH_FAILED,
     "unknown_model": Outcome.PUSH_FAILED,
 }
+_OUT_OF_MEMORY = "memory_error"
+_GENERATE_PHASES = ("prefill", "first_token", "decode")
 
 _Report = TypeVar("_Report", CrashReport, JetsamVictim)
 
@@ -181,19 +184,21 @@ def classify(known: Known) -> Classification:
 
 
 def _decide(known: Known) -> tuple[Outcome, str]:
-    if known.host_failure is not None:
-        return known.host_failure.outcome, f"{known.host_failure.step}: {known.host_failure.message}"
-    if known.result_seen:
+    if known.result_seen and known.host_failure is None:
         return _measured(known)
     if known.runner_error is not None:
-        error = known.runner_error
-        return _RUNNER_ERROR_OUTCOMES.get(error.kind, Outcome.HARNESS_ERROR), error.message
+        return _runner_error_outcome(known.runner_error), known.runner_error.message
+    # what the phone proves about our process outranks the trouble that we had with it
     crash = _of_pid(known.crash_reports, known.pid)
     victim = _of_pid(known.jetsam_victims, known.pid)
     if known.process_running is False and crash is not None:
         return _crashed(known, crash)
     if known.process_running is False and victim is not None:
         return Outcome.JETSAM, f"killed by the phone: {victim.reason} at {victim.footprint_bytes} bytes"
+    if known.host_failure is not None:
+        if known.phone_present is False:
+            return Outcome.LOST, f"the phone is gone since {known.host_failure.step}: {known.host_failure.message}"
+        return known.host_failure.outcome, f"{known.host_failure.step}: {known.host_failure.message}"
     if known.silent_beyond_limit and known.process_running:
         return Outcome.HUNG, f"no progress within the limit during {known.last_phase or 'start'}"
     if known.phone_present is False:
@@ -211,14 +216,20 @@ def _measured(known: Known) -> tuple[Outcome, str]:
     return Outcome.LOADED, f"result received, on {known.effective_backend}"
 
 
+def _runner_error_outcome(error: RunnerError) -> Outcome:
+    if error.kind == _OUT_OF_MEMORY:
+        return Outcome.GENERATE_ERROR if error.phase in _GENERATE_PHASES else Outcome.LOAD_ERROR
+    return _RUNNER_ERROR_OUTCOMES.get(error.kind, Outcome.HARNESS_ERROR)
+
+
 def _crashed(known: Known, crash: CrashReport) -> tuple[Outcome, str]:
     told = "\n".join((known.stderr, *crash.messages))
     if _BAD_ALLOC in told:
         return Outcome.BAD_ALLOC, _line_with(told, _BAD_ALLOC)
     if crash.signal == "SIGABRT":
-        lines = [line for line in (*known.stderr.splitlines(), *crash.messages) if line.strip()]
-        return Outcome.ABORTED, lines[-1] if lines else "SIGABRT without a message"
-    if crash.signal in _SIGNALS_OF_FAULTS and "gpu" in (known.effective_backend, known.requested_backend):
+        said = [line.strip() for line in known.stderr.splitlines() if line.strip()]
+        return Outcome.ABORTED, (said or list(crash.messages) or ["SIGABRT without a message"])[-1]
+    if crash.signal in _SIGNALS_OF_FAULTS and (known.effective_backend or known.requested_backend) == "gpu":
         return Outcome.GPU_FAULT, f"{crash.signal} on the GPU during {known.last_phase or 'start'}"
     return Outcome.CRASHED, f"{crash.signal or crash.exception or 'crash'} during {known.last_phase or 'start'}"
 

@@ -49,6 +49,8 @@ class TrialRecord:
     device_os_build: str = _column("iOS build.")
     device_settings: str = _column("A virtual phone's departures from its profile; empty: none.")
 
+    battery_celsius: float | None = _column("Battery temperature before the trial.", "°C", None)
+
     # which app, engine, model
     app_bundle_id: str | None = _column("The runner app.", default=None)
     app_build: str | None = _column("Its build (content digest), as it says itself.", default=None)

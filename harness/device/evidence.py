@@ -1,7 +1,7 @@
 """What the phone itself says about the end of a trial: journal, stderr, new crash reports, the process list.
 
-Everything found is kept as a file in the trial's artifacts folder, and returned parsed. A step that fails here
-loses only its own piece: the rest is still collected, and what failed is said in `problems`.
+Everything found is kept as a file in the trial's artifacts folder, and parsed into `Findings` piece by piece: a step
+that fails, or a time that runs out, loses only what was not yet found. What failed is said in `problems`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from harness.core.outcome import CrashReport, JetsamVictim
 from harness.device.errors import StepError
-from harness.device.interface import Transport
+from harness.device.interface import Container, FileContents, Transport
 from harness.device.ips import MAX_REPORT_BYTES, ReportError, parse_report
 from harness.runner.journal import MAX_JOURNAL_BYTES
 
@@ -51,80 +51,101 @@ class Findings:
 class EvidenceCollector:
     """For one trial of one app on one phone; `artifacts` is the trial's own folder on the host."""
 
-    def __init__(self, transport: Transport, bundle_id: str, trial_id: str, artifacts: Path) -> None:
+    def __init__(
+        self, transport: Transport, bundle_id: str, trial_id: str, artifacts: Path, findings: Findings
+    ) -> None:
         self._transport = transport
         self._bundle_id = bundle_id
         self._trial_id = trial_id
         self._artifacts = artifacts
+        self._findings = findings
         self._known_reports: frozenset[str] = frozenset()
 
     async def note_reports_before(self) -> None:
         """Call before the launch: reports that are there now are not this trial's."""
         self._known_reports = await self._transport.report_names()
 
-    async def collect(self, pid: int | None, *, death_expected: bool) -> Findings:
+    async def collect(self, pid: int | None, *, death_expected: bool) -> None:
         """`death_expected`: the app ended without a result, so wait a while for a report that explains it."""
-        findings = Findings()
-        findings.phone_present = await self._try(findings, self._transport.is_present())
-        if not findings.phone_present:
-            return findings
+        found = self._findings
+        found.phone_present = await self._try(self._transport.is_present())
+        if not found.phone_present:
+            return
         if pid is not None:
-            findings.process_running = await self._try(findings, self._transport.is_running(pid))
-        await self._try(findings, self._pull_files(findings))
-        wait_for_report = death_expected and pid is not None and findings.process_running is False
-        await self._try(findings, self._pull_reports(findings, pid if wait_for_report else None))
-        return findings
+            found.process_running = await self._try(self._transport.is_running(pid))
+        await self._try(self._pull_files())
+        await self._try(self._pull_reports(pid if death_expected and found.process_running is False else None))
 
-    async def _try(self, findings: Findings, step: Awaitable[_Found]) -> _Found | None:
+    async def _try(self, step: Awaitable[_Found]) -> _Found | None:
         try:
             return await step
-        except StepError as error:
-            findings.problems.append(str(error))
+        except (StepError, OSError) as error:
+            self._findings.problems.append(str(error))
             return None
 
-    async def _pull_files(self, findings: Findings) -> None:
+    async def _pull_files(self) -> None:
         async with self._transport.container(self._bundle_id) as container:
             stem = f"{TRIALS_FOLDER}/{self._trial_id}"
-            journal = await container.read(f"{stem}.ndjson", MAX_JOURNAL_BYTES)
-            stderr = await container.read(f"{stem}.stderr", MAX_STDERR_BYTES)
-            if journal is not None:
-                findings.journal = journal
-                (self._artifacts / JOURNAL_FILE).write_bytes(journal)
+            journal = await self._try(self._pull_file(container, f"{stem}.ndjson", MAX_JOURNAL_BYTES, JOURNAL_FILE))
+            if journal:
+                self._findings.journal = journal
+            # the last words decide, so the end is what is wanted of a long one
+            stderr = await self._try(
+                self._pull_file(container, f"{stem}.stderr", MAX_STDERR_BYTES, STDERR_FILE, from_end=True)
+            )
             if stderr:
-                findings.stderr = stderr.decode(errors="replace")
-                (self._artifacts / STDERR_FILE).write_bytes(stderr)
-            # kept on the host now; a farm's phone would fill up with them
-            await container.remove(f"{stem}.ndjson")
-            await container.remove(f"{stem}.stderr")
+                self._findings.stderr = stderr.decode(errors="replace")
 
-    async def _pull_reports(self, findings: Findings, explain_pid: int | None) -> None:
+    async def _pull_file(
+        self, container: Container, path: str, max_bytes: int, name: str, *, from_end: bool = False
+    ) -> bytes:
+        """Empty when there is none. What is whole on the host is removed from the phone, which would fill up."""
+        contents: FileContents | None = await container.read(path, max_bytes, from_end=from_end)
+        if contents is None:
+            return b""
+        if contents.data:
+            (self._artifacts / name).write_bytes(contents.data)
+        if len(contents.data) < contents.size:
+            part = "end" if from_end else "begin"
+            text = f"{name}: only the {part} was read, {len(contents.data)} of {contents.size} bytes; left on the phone"
+            self._findings.problems.append(text)
+        else:
+            await container.remove(path)
+        return contents.data
+
+    async def _pull_reports(self, explain_pid: int | None) -> None:
         deadline = asyncio.get_running_loop().time() + REPORT_LIMIT_S
         while True:
-            await self._pull_new_reports(findings)
-            if explain_pid is None or findings.explains_death_of(explain_pid):
+            await self._pull_new_reports()
+            if explain_pid is None or self._findings.explains_death_of(explain_pid):
                 return
             if asyncio.get_running_loop().time() >= deadline:
-                findings.problems.append(
-                    f"no crash report of process {explain_pid} appeared within {REPORT_LIMIT_S:g} s"
-                )
+                text = f"no crash report of process {explain_pid} appeared within {REPORT_LIMIT_S:g} s"
+                self._findings.problems.append(text)
                 return
             await asyncio.sleep(REPORT_POLL_S)
 
-    async def _pull_new_reports(self, findings: Findings) -> None:
+    async def _pull_new_reports(self) -> None:
         new = sorted(await self._transport.report_names() - self._known_reports)
         self._known_reports |= frozenset(new)
         for name in new[:MAX_NEW_REPORTS]:
-            if not _REPORT_NAME.match(name):
-                findings.problems.append(f"a crash report with an odd name was left on the phone: {name[:80]!r}")
-                continue
-            data = await self._transport.read_report(name, MAX_REPORT_BYTES)
-            (self._artifacts / name).write_bytes(data)
-            try:
-                report = parse_report(data, name)
-            except ReportError as error:
-                findings.problems.append(str(error))
-                continue
-            if isinstance(report, CrashReport):
-                findings.crash_reports.append(report)
-            elif report is not None:
-                findings.jetsam_victims.append(report)
+            await self._try(self._pull_report(name))
+        if len(new) > MAX_NEW_REPORTS:
+            text = f"{len(new) - MAX_NEW_REPORTS} of {len(new)} new crash reports were left on the phone"
+            self._findings.problems.append(text)
+
+    async def _pull_report(self, name: str) -> None:
+        if not _REPORT_NAME.match(name):
+            self._findings.problems.append(f"a crash report with an odd name was left on the phone: {name[:80]!a}")
+            return
+        data = await self._transport.read_report(name, MAX_REPORT_BYTES)
+        (self._artifacts / name).write_bytes(data)
+        try:
+            report = parse_report(data, name)
+        except ReportError as error:
+            self._findings.problems.append(str(error))
+            return
+        if isinstance(report, CrashReport):
+            self._findings.crash_reports.append(report)
+        elif report is not None:
+            self._findings.jetsam_victims.append(report)

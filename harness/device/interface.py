@@ -1,7 +1,7 @@
 """The small interface behind which a client library of iPhones hides.
 
 Every method raises StepError (never the library's own exceptions) when the phone or the cable is in the way, and
-has a limit in time.
+has a limit in time; only `watch_process` goes on until its consumer stops.
 """
 
 from __future__ import annotations
@@ -27,6 +27,13 @@ class InstalledApp:
     entitlements: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class FileContents:
+    data: bytes
+    size: int
+    """Of the whole file; more than `data` has when the reading was limited."""
+
+
 class Container(Protocol):
     """The files of one app; paths begin at the container's root (`/Documents/…`)."""
 
@@ -42,8 +49,8 @@ class Container(Protocol):
 
     async def rename(self, path: str, to: str) -> None: ...
 
-    async def read(self, path: str, max_bytes: int) -> bytes | None:
-        """At most `max_bytes` of the file, None when there is none."""
+    async def read(self, path: str, max_bytes: int, *, from_end: bool = False) -> FileContents | None:
+        """At most `max_bytes` of the file's begin or end, None when there is none."""
         ...
 
     async def remove(self, path: str) -> None:

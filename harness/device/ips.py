@@ -52,25 +52,21 @@ def _object(data: bytes, file: str) -> dict[str, Any]:
 
 def _crash(body: dict[str, Any], file: str) -> CrashReport:
     exception = _dict(body.get("exception"))
-    termination = _dict(body.get("termination"))
     return CrashReport(
         pid=_pid(body.get("pid"), file),
         process=_text(body.get("procName")) or "",
         signal=_text(exception.get("signal")),
         exception=_text(exception.get("type")),
-        messages=tuple(_messages(body, termination)),
+        messages=tuple(_messages(body)),
         captured_at=_text(body.get("captureTime")),
         file=file,
     )
 
 
-def _messages(body: dict[str, Any], termination: dict[str, Any]) -> list[str]:
+def _messages(body: dict[str, Any]) -> list[str]:
     told: list[str] = []
     for lines in _dict(body.get("asi")).values():
         told.extend(text for text in map(_text, lines if isinstance(lines, list) else [lines]) if text)
-    indicator = _text(termination.get("indicator"))
-    if indicator:
-        told.append(indicator)
     return told[:MAX_MESSAGES]
 
 
@@ -102,7 +98,10 @@ def _dict(value: object) -> dict[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    return value[:MAX_MESSAGE_CHARS] if isinstance(value, str) else None
+    """JSON may carry halves of surrogate pairs, which no file or database takes."""
+    if not isinstance(value, str):
+        return None
+    return value[:MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode()
 
 
 def _count(value: object) -> int | None:

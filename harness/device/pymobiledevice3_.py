@@ -24,6 +24,15 @@ from pymobiledevice3.exceptions import (
     AfcFileNotFoundError,
     ConnectionFailedError,
     ConnectionFailedToUsbmuxdError,
+    DeveloperModeIsNotEnabledError,
+    DeviceNotFoundError,
+    InvalidServiceError,
+    NoDeviceConnectedError,
+    NotMountedError,
+    NotPairedError,
+    NotTrustedError,
+    PairingError,
+    PasscodeRequiredError,
     PyMobileDevice3Exception,
 )
 from pymobiledevice3.lockdown import LockdownClient, create_using_usbmux
@@ -42,12 +51,14 @@ from harness.core.outcome import Outcome
 from harness.core.phone import PhoneFacts, PhoneKind
 from harness.core.telemetry import Reading, Source
 from harness.device.errors import PhoneNotFound, StepError
-from harness.device.interface import Container, InstalledApp, Progress
+from harness.device.interface import Container, FileContents, InstalledApp, Progress
 
 SOCKET_VARIABLE = "USBMUXD_SOCKET_ADDRESS"
 # AFC requests of this size were the fastest of those measured (docs/decisions/0003).
 CHUNK_BYTES = 4 * 1024 * 1024
 MAX_REPORT_NAMES = 20_000
+# the sum of two figures still fits 64 bits with a sign
+MAX_FIGURE = 2**62 - 1
 
 ATTACH_LIMIT_S = 10.0
 PAIR_LIMIT_S = 60.0
@@ -59,6 +70,17 @@ TUNNEL_ATTEMPTS = 3
 KILL_LIMIT_S = 10.0
 
 _REPLUG = "Unlock the phone, check the cable, and try again"
+
+# What a person must do something about on the phone, and what says that the phone itself is gone.
+_NOT_READY = (
+    PairingError,
+    NotPairedError,
+    NotTrustedError,
+    PasscodeRequiredError,
+    DeveloperModeIsNotEnabledError,
+    NotMountedError,
+)
+_ABSENT = (DeviceNotFoundError, NoDeviceConnectedError)
 
 # A tap's late samples are logged as warnings of 30 KB each after it is closed; the library offers no other switch.
 logging.getLogger("pymobiledevice3.dtx").setLevel(logging.ERROR)
@@ -93,9 +115,17 @@ def _step(step: str, phone: str, limit_s: float, outcome: Outcome, remedy: str =
         raise StepError(step, phone, f"no answer within {limit_s:g} s", remedy, outcome) from None
     except ConnectionFailedToUsbmuxdError as error:
         raise StepError(step, phone, "no usbmuxd answers", remedy, Outcome.LOST) from error
-    except (PyMobileDevice3Exception, OSError, EOFError) as error:
-        text = str(error) or type(error).__name__
-        raise StepError(step, phone, text, remedy, outcome) from error
+    except _NOT_READY as error:
+        raise StepError(step, phone, _words(error), remedy, Outcome.NOT_READY) from error
+    except _ABSENT as error:
+        raise StepError(step, phone, _words(error), remedy, Outcome.LOST) from error
+    except Exception as error:
+        # its DTX and plist errors have no base in common, and what a phone sends may meet any of its assertions
+        raise StepError(step, phone, _words(error), remedy, outcome) from error
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 class _AfcContainer:
@@ -126,10 +156,10 @@ class _AfcContainer:
             async with asyncio.timeout(SERVICE_LIMIT_S):
                 await self._afc.rename(path, to)
 
-    async def read(self, path: str, max_bytes: int) -> bytes | None:
+    async def read(self, path: str, max_bytes: int, *, from_end: bool = False) -> FileContents | None:
         with _step(f"read {path}", self._phone, TRANSFER_LIMIT_S, Outcome.HARNESS_ERROR):
             async with asyncio.timeout(TRANSFER_LIMIT_S):
-                return await _read_file(self._afc, path, max_bytes)
+                return await _read_file(self._afc, path, max_bytes, from_end=from_end)
 
     async def remove(self, path: str) -> None:
         with _step(f"remove {path}", self._phone, SERVICE_LIMIT_S, Outcome.HARNESS_ERROR):
@@ -158,14 +188,16 @@ async def _write_file(
                 await afc.fclose(handle)
 
 
-async def _read_file(afc: AfcService, path: str, max_bytes: int) -> bytes | None:
+async def _read_file(afc: AfcService, path: str, max_bytes: int, *, from_end: bool = False) -> FileContents | None:
     try:
         size = int((await afc.stat(path))["st_size"])
         handle = await afc.fopen(path, "r")
     except AfcFileNotFoundError:
         return None
     try:
-        return bytes(await afc.fread(handle, min(size, max_bytes)))
+        if from_end and size > max_bytes:
+            await afc.fseek(handle, size - max_bytes)
+        return FileContents(bytes(await afc.fread(handle, min(size, max_bytes))), size)
     finally:
         await afc.fclose(handle)
 
@@ -193,10 +225,13 @@ class _Instruments:
 class Pymobiledevice3Transport:
     """`Transport` (harness.device.interface) over pymobiledevice3; make one with `open`."""
 
-    def __init__(self, lockdown: LockdownClient, facts: PhoneFacts, usbmux_address: str | None) -> None:
+    def __init__(
+        self, lockdown: LockdownClient, facts: PhoneFacts, usbmux_address: str | None, former_address: str | None
+    ) -> None:
         self._lockdown = lockdown
         self._facts = facts
         self._usbmux_address = usbmux_address
+        self._former_address = former_address
         self._instruments: _Instruments | None = None
 
     @classmethod
@@ -212,8 +247,19 @@ class Pymobiledevice3Transport:
 
         Raises PhoneNotFound when it is not attached, StepError (outcome not_ready) when it does not trust this host.
         """
+        former = os.environ.get(SOCKET_VARIABLE)
         if usbmux_address is not None:
             os.environ[SOCKET_VARIABLE] = usbmux_address
+        try:
+            return await cls._open(udid, usbmux_address, settings, pair_records, former)
+        except BaseException:
+            _restore_address(former)
+            raise
+
+    @classmethod
+    async def _open(
+        cls, udid: str, usbmux_address: str | None, settings: str, pair_records: Path | None, former: str | None
+    ) -> Pymobiledevice3Transport:
         if udid not in {phone.udid for phone in await attached_phones(usbmux_address)}:
             raise PhoneNotFound(f"phone {udid} is not attached; `harness devices` lists those that are")
         remedy = "Unlock the phone, tap Trust on it, and run again"
@@ -236,7 +282,7 @@ class Pymobiledevice3Transport:
             name=str(values.get("DeviceName", "")),
             settings=settings,
         )
-        return cls(lockdown, facts, usbmux_address)
+        return cls(lockdown, facts, usbmux_address, former)
 
     @property
     def facts(self) -> PhoneFacts:
@@ -246,10 +292,11 @@ class Pymobiledevice3Transport:
         with _step("look up the runner app", self._facts.udid, SERVICE_LIMIT_S, Outcome.INSTALL_FAILED):
             async with asyncio.timeout(SERVICE_LIMIT_S), InstallationProxyService(self._lockdown) as proxy:
                 app = (await proxy.get_apps(bundle_identifiers=[bundle_id])).get(bundle_id)
-        if app is None:
-            return None
-        build = app.get("CFBundleVersion")
-        return InstalledApp(bundle_id, None if build is None else str(build), dict(app.get("Entitlements", {})))
+            if app is None:
+                return None
+            build = app.get("CFBundleVersion")
+            entitlements = {str(key): _plain(value) for key, value in dict(app.get("Entitlements", {})).items()}
+        return InstalledApp(bundle_id, None if build is None else str(build), entitlements)
 
     async def install(self, ipa: Path, progress: Progress) -> None:
         udid = self._facts.udid
@@ -370,7 +417,8 @@ class Pymobiledevice3Transport:
     async def read_report(self, name: str, max_bytes: int) -> bytes:
         with _step(f"read crash report {name}", self._facts.udid, TRANSFER_LIMIT_S, Outcome.HARNESS_ERROR):
             async with asyncio.timeout(TRANSFER_LIMIT_S), CrashReportsManager(self._lockdown) as manager:
-                return await _read_file(manager.afc, f"/{name}", max_bytes) or b""
+                contents = await _read_file(manager.afc, f"/{name}", max_bytes)
+        return b"" if contents is None else contents.data
 
     async def battery_celsius(self) -> float | None:
         with _step("read the battery", self._facts.udid, SERVICE_LIMIT_S, Outcome.NOT_READY):
@@ -387,6 +435,7 @@ class Pymobiledevice3Transport:
         with contextlib.suppress(PyMobileDevice3Exception, OSError, TimeoutError):
             async with asyncio.timeout(SERVICE_LIMIT_S):
                 await self._lockdown.close()
+        _restore_address(self._former_address)
 
     async def _developer_services(self) -> _Instruments:
         """The developer services, opened on first use and again after the tunnel has broken."""
@@ -394,17 +443,24 @@ class Pymobiledevice3Transport:
             return self._instruments
         await self._close_instruments()
         # the library gives the tunnel's first connections one second each, too little on a busy host
-        for _ in range(TUNNEL_ATTEMPTS - 1):
-            with contextlib.suppress(StepError):
+        for attempt in range(TUNNEL_ATTEMPTS):
+            try:
                 return await self._open_developer_services()
-        return await self._open_developer_services()
+            except StepError as error:
+                if error.outcome is not Outcome.LAUNCH_FAILED or attempt == TUNNEL_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     async def _open_developer_services(self) -> _Instruments:
         remedy = "Is Developer Mode on and the developer image mounted (docs/real-iphone.md)?"
         with _step("open the developer services", self._facts.udid, TUNNEL_LIMIT_S, Outcome.LAUNCH_FAILED, remedy):
             async with asyncio.timeout(TUNNEL_LIMIT_S), AsyncExitStack() as stack:
                 carrier = await self._developer_carrier(stack)
-                provider = await stack.enter_async_context(DvtProvider(carrier))
+                try:
+                    provider = await stack.enter_async_context(DvtProvider(carrier))
+                except InvalidServiceError as error:
+                    text = "the phone offers no developer services"
+                    raise StepError("open", self._facts.udid, text, remedy, Outcome.NOT_READY) from error
                 info = await stack.enter_async_context(DeviceInfo(provider))
                 control = await stack.enter_async_context(ProcessControl(provider))
                 disconnected = asyncio.create_task(provider.dtx.wait_disconnected())
@@ -454,5 +510,23 @@ def _process_row(row: Any, pid: int) -> Sequence[object] | None:
 
 
 def _whole(value: object) -> int | None:
-    """A figure from the phone, or None where it sent something else."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """A figure from the phone that fits a column, or None where it sent something else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_FIGURE else None
+
+
+def _plain(value: object) -> Any:
+    """A property list's value as JSON can hold it."""
+    if isinstance(value, (str, bool, int, float)) or value is None:
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return repr(value)
+
+
+def _restore_address(former: str | None) -> None:
+    if former is None:
+        os.environ.pop(SOCKET_VARIABLE, None)
+    else:
+        os.environ[SOCKET_VARIABLE] = former

@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 
 import harness
+from harness.core.errors import HarnessError
 
 BUNDLE_ID = "org.iphone-load-harness.runner"
 EXECUTABLE = "Runner"
@@ -44,7 +45,7 @@ sys.exit(main())
 """
 
 
-class BuildError(Exception):
+class BuildError(HarnessError):
     """The app cannot be built here; the message says why."""
 
 

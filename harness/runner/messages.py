@@ -19,6 +19,8 @@ DEFAULT_PORT = 18017
 
 # 2**63 - 1: every integer of the language fits a signed 64-bit column.
 _INT64 = 0x7FFF_FFFF_FFFF_FFFF
+# Half of it for readings, so that the sum of two of them still fits.
+_READING_LIMIT = _INT64 // 2
 _Count = Annotated[int, Field(ge=0, le=_INT64)]
 _Text = Annotated[str, Field(max_length=16 * 1024)]
 _Name = Annotated[str, Field(max_length=128)]
@@ -53,6 +55,8 @@ class HelloEvent(_Event):
     page_size: Annotated[int, Field(ge=512, le=1 << 20)]
     sample_columns: Annotated[list[_Name], Field(min_length=1, max_length=64)]
     platform: _Name | None = None
+    state: Literal["idle", "running", "finished"] = "idle"
+    """`idle`: no `run` has reached this process yet."""
 
 
 class PhaseEvent(_Event):
@@ -65,7 +69,9 @@ class PhaseEvent(_Event):
 
 class SampleEvent(_Event):
     ev: Literal["sample"]
-    d: Annotated[list[Annotated[int, Field(ge=-_INT64, le=_INT64)] | None], Field(max_length=64)]
+    d: Annotated[
+        list[Annotated[int, Field(ge=-_READING_LIMIT, le=_READING_LIMIT)] | None], Field(max_length=64)
+    ]
 
 
 class TokenEvent(_Event):

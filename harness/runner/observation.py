@@ -20,6 +20,10 @@ from harness.runner.messages import (
 )
 
 
+# A trial has a dozen; a runner that sends more than this is broken.
+MAX_PHASES = 1_000
+
+
 @dataclass
 class Observation:
     """None: no such event came."""
@@ -84,7 +88,8 @@ def read_sample(event: SampleEvent, columns: Sequence[str]) -> Reading | None:
 
 def _note_phase(phases: list[Phase], event: PhaseEvent) -> None:
     if event.edge == "begin":
-        phases.append(Phase(event.name, event.t))
+        if len(phases) < MAX_PHASES:
+            phases.append(Phase(event.name, event.t))
         return
     for index in range(len(phases) - 1, -1, -1):
         phase = phases[index]

@@ -60,8 +60,5 @@ class Session:
     def ping(self, host_t: int) -> bytes:
         return encode_command("ping", host_t=host_t)
 
-    def cancel(self) -> bytes:
-        return encode_command("cancel")
-
     def bye(self) -> bytes:
         return encode_command("bye")

@@ -40,6 +40,8 @@ ROWS = [
     (Known(runner_error=RunnerError("load_error", "no GPU", "create_engine")), Outcome.LOAD_ERROR),
     (Known(runner_error=RunnerError("generate_error", "decode failed", "decode")), Outcome.GENERATE_ERROR),
     (Known(runner_error=RunnerError("wrong_digest", "digest differs", "verify")), Outcome.PUSH_FAILED),
+    (Known(runner_error=RunnerError("memory_error", "no memory", "create_engine")), Outcome.LOAD_ERROR),
+    (Known(runner_error=RunnerError("memory_error", "no memory", "decode")), Outcome.GENERATE_ERROR),
     (Known(runner_error=RunnerError("something new", "?", None)), Outcome.HARNESS_ERROR),
     (gone(crash_reports=[crash()], stderr=BAD_ALLOC), Outcome.BAD_ALLOC),
     (gone(crash_reports=[crash(messages=(BAD_ALLOC,))]), Outcome.BAD_ALLOC),
@@ -47,11 +49,27 @@ ROWS = [
     (gone(crash_reports=[crash()], stderr="Check failed: x"), Outcome.ABORTED),
     (gone(crash_reports=[crash("SIGSEGV")]), Outcome.CRASHED),
     (gone(crash_reports=[crash("SIGSEGV")], effective_backend="gpu"), Outcome.GPU_FAULT),
+    (
+        Known(
+            pid=PID,
+            requested_backend="gpu",
+            effective_backend="cpu",
+            process_running=False,
+            crash_reports=[crash("SIGSEGV")],
+        ),
+        Outcome.CRASHED,
+    ),
     (gone(jetsam_victims=[victim()]), Outcome.JETSAM),
+    (gone(jetsam_victims=[victim()], host_failure=HostFailure(Outcome.LAUNCH_FAILED, "launch", "x")), Outcome.JETSAM),
+    (gone(crash_reports=[crash()], host_failure=HostFailure(Outcome.HARNESS_ERROR, "trial", "x")), Outcome.ABORTED),
     (gone(), Outcome.UNKNOWN),
     (Known(pid=PID, process_running=True, silent_beyond_limit=True), Outcome.HUNG),
     (Known(pid=PID, phone_present=False), Outcome.LOST),
     (Known(host_failure=HostFailure(Outcome.INSTALL_FAILED, "install", "refused")), Outcome.INSTALL_FAILED),
+    (
+        Known(phone_present=False, host_failure=HostFailure(Outcome.PUSH_FAILED, "push", "connection ended")),
+        Outcome.LOST,
+    ),
     (Known(), Outcome.UNKNOWN),
 ]
 
@@ -89,3 +107,9 @@ def test_jetsam_is_proven_by_its_report() -> None:
 def test_every_outcome_has_a_family() -> None:
     assert {outcome.family for outcome in Outcome} == set(Family)
     assert Outcome.UNKNOWN.family is not Family.MEASURED
+
+
+def test_an_abort_is_told_in_the_process_own_words() -> None:
+    check = "F0000 check.cc:1] Check failed: x"
+    assert classify(gone(crash_reports=[crash(messages=("abort() called",))], stderr=check)).reason == check
+    assert classify(gone(crash_reports=[crash(messages=("abort() called",))])).reason == "abort() called"
