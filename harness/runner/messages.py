@@ -69,9 +69,7 @@ class PhaseEvent(_Event):
 
 class SampleEvent(_Event):
     ev: Literal["sample"]
-    d: Annotated[
-        list[Annotated[int, Field(ge=-_READING_LIMIT, le=_READING_LIMIT)] | None], Field(max_length=64)
-    ]
+    d: Annotated[list[Annotated[int, Field(ge=-_READING_LIMIT, le=_READING_LIMIT)] | None], Field(max_length=64)]
 
 
 class TokenEvent(_Event):

@@ -19,7 +19,6 @@ from harness.runner.messages import (
     TokenEvent,
 )
 
-
 # A trial has a dozen; a runner that sends more than this is broken.
 MAX_PHASES = 1_000
 

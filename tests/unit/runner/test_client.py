@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -16,7 +16,7 @@ from harness.runner.client import Limits, RunnerClient, RunnerGone, RunnerSilent
 pytestmark = pytest.mark.anyio
 
 JOB = Job("models/x.task", "0" * 64, Engine.LITERT_LM, Backend.CPU, CacheState.NONE, 8, "x", 1, 100, 0, 1)
-HELLO = {
+HELLO: dict[str, object] = {
     "ev": "hello", "app_version": "1", "build": "b", "engines": {}, "hw_machine": "x", "os_build": "y",
     "ram_bytes": 1, "pid": 1, "page_size": 4096, "sample_columns": ["footprint"],
 }  # fmt: skip  # one field a line says no more
@@ -60,7 +60,7 @@ async def talking_to(peer: Peer) -> AsyncIterator[RunnerClient]:
         yield RunnerClient(*connection)
 
 
-def endlessly(*events: dict[str, object]) -> Peer:
+def endlessly(*events: Mapping[str, object]) -> Peer:
     """A peer that first answers, then says the last event again and again."""
 
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
