@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.core.outcome import Outcome
+from harness.core.outcome import EMULATED_GPU, Outcome
 from harness.core.telemetry import Reading, Source
 
 GROUP_COLUMNS = ("device_kind", "device_product_type", "device_settings", "case")
@@ -29,9 +29,10 @@ def summarize(trials: pd.DataFrame) -> pd.DataFrame:
 
     Columns: GROUP_COLUMNS; `trials` (count); `outcomes` (dict: outcome → count, most frequent first);
     `expected_outcome` (the expected ones, joined by ` or ` if they differ); `as_expected` (bool: every trial ended as
-    it was expected to); for every metric M and `head_room_bytes` the Float64 columns `M_median`, `M_min`, `M_max` over
-    the trials that loaded, and `M_count`, how many had the figure; `failed_peak_footprint_bytes`: the median of the
-    trials that did not load. The limit is taken from all trials, since it belongs to the phone and not to the load.
+    it was expected to); `gpu_emulated` (bool: some trial's GPU was none); for every metric M and `head_room_bytes` the
+    Float64 columns `M_median`, `M_min`, `M_max` over the trials that loaded, and `M_count`, how many had the figure;
+    `failed_peak_footprint_bytes`: the median of the trials that did not load. The limit is taken from all trials, since
+    it belongs to the phone and not to the load.
     A figure that no trial has is `pandas.NA`.
     """
     rows: list[dict[str, Any]] = []
@@ -43,6 +44,7 @@ def summarize(trials: pd.DataFrame) -> pd.DataFrame:
         row["outcomes"] = {str(name): int(n) for name, n in group["outcome"].fillna(RUNNING).value_counts().items()}
         row["expected_outcome"] = " or ".join(dict.fromkeys(group["expected_outcome"]))
         row["as_expected"] = bool(group["outcome"].eq(group["expected_outcome"]).fillna(False).all())
+        row["gpu_emulated"] = bool(group["backend_effective"].eq(EMULATED_GPU).fillna(False).any())
         for name in METRICS:
             of = group if name == "footprint_limit_bytes" else loaded
             row |= _spread(name, of[name])
@@ -71,6 +73,7 @@ def _columns() -> list[str]:
         "outcomes",
         "expected_outcome",
         "as_expected",
+        "gpu_emulated",
         *spreads,
         "failed_peak_footprint_bytes",
     ]

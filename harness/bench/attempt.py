@@ -97,6 +97,7 @@ class Attempt:
             host_failure=self.host_failure,
             process_running=self.was_running or found.process_running,
             phone_present=found.phone_present,
+            not_ready=found.not_ready,
             silent_beyond_limit=self.silent_beyond_limit,
             last_phase=seen.last_phase,
             stderr=found.stderr or "\n".join(seen.log_lines),

@@ -13,7 +13,7 @@ from harness.bench.models import LocalModel, locate
 from harness.bench.plan import PlannedTrial, plan_trials
 from harness.bench.suite import ModelEntry, Suite
 from harness.bench.trial import TrialRunner, new_id
-from harness.core.phone import DeviceWord, PhoneFacts
+from harness.core.phone import DeviceWord, PhoneFacts, with_settings
 from harness.core.record import TrialRecord
 from harness.device.registry import open_phone
 from harness.device.session import PhoneSession
@@ -78,5 +78,6 @@ async def run_suite(
     suite: Suite, word: DeviceWord, runner: BuiltRunner, results: Path, listener: Listener
 ) -> RunResult:
     """The whole way once; what a model does to the app is a record, not an exception."""
+    word = with_settings(word, suite.virtual)
     async with open_conductor(word, runner, results, listener) as conductor:
         return await conductor.run_trials(plan_trials(suite))

@@ -17,6 +17,7 @@ from harness.core.job import Backend, CacheState, Engine
 from harness.core.outcome import Family, Outcome
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+_Setting = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 MAX_SUITE_BYTES = 1 << 20
 
 
@@ -107,6 +108,8 @@ class Suite(_Table):
     matrix: Matrix = Matrix()
     options: Options = Options()
     expect: tuple[Expectation, ...] = ()
+    virtual: dict[_Setting, Annotated[str, Field(min_length=1, max_length=1024)]] = {}
+    """`[virtual]`: settings of the virtual phone, as `fault = "unplug:seconds=2@load"`; none on a physical one."""
 
     @model_validator(mode="after")
     def _names(self) -> Suite:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from harness.bench.listener import Listener
 from harness.bench.plan import PlannedTrial
+from harness.core.outcome import EMULATED_GPU
 from harness.core.record import TrialRecord
 from harness.core.units import format_bytes
 
@@ -44,7 +45,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: S
 
 def describe(record: TrialRecord) -> str:
     """A trial's end in one line."""
-    figures = []
+    figures = ["gpu emulated"] if record.backend_effective == EMULATED_GPU else []
     if record.load_ns is not None:
         figures.append(f"load {record.load_ns / NS_PER_MS:.0f} ms")
     if record.peak_footprint_bytes is not None:

@@ -8,7 +8,7 @@ import traceback
 import typer
 
 from harness import __version__
-from harness.cli import devices, exits, models, report, run, runner
+from harness.cli import devices, exits, models, report, run, runner, virtual
 from harness.cli.console import talk
 from harness.core.errors import DeviceError, HarnessError, UsageError
 
@@ -25,6 +25,7 @@ app.command("run")(run.run)
 app.command("report")(report.report)
 app.add_typer(runner.app, name="runner")
 app.add_typer(models.app, name="models")
+app.add_typer(virtual.app, name="virtual")
 
 
 @app.callback(invoke_without_command=True)

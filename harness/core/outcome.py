@@ -145,6 +145,8 @@ class Known:
     host_failure: HostFailure | None = None
     process_running: bool | None = None
     phone_present: bool | None = None
+    not_ready: str | None = None
+    """What the phone refused while evidence was sought: trust revoked, locked, Developer Mode off."""
     silent_beyond_limit: bool = False
     last_phase: str | None = None
     stderr: str = ""
@@ -169,6 +171,9 @@ _RUNNER_ERROR_OUTCOMES = {
 }
 _OUT_OF_MEMORY = "memory_error"
 _GENERATE_PHASES = ("prefill", "first_token", "decode")
+
+EMULATED_GPU = "cpu (gpu emulated)"
+"""The effective backend of a job for the GPU on a virtual phone that emulates one: the engine ran on the CPU."""
 
 _Report = TypeVar("_Report", CrashReport, JetsamVictim)
 
@@ -205,12 +210,16 @@ def _decide(known: Known) -> tuple[Outcome, str]:
         return Outcome.LOST, "the phone is gone and did not come back within the grace time"
     if known.process_running is False and _BAD_ALLOC in known.stderr:
         return Outcome.BAD_ALLOC, _line_with(known.stderr, _BAD_ALLOC)
+    if known.not_ready is not None:
+        return Outcome.NOT_READY, known.not_ready
     return Outcome.UNKNOWN, "no evidence decides how the trial ended"
 
 
 def _measured(known: Known) -> tuple[Outcome, str]:
     if known.effective_backend is None:
         return Outcome.UNKNOWN, "a result came, but the runner could not tell on which backend it ran"
+    if (known.requested_backend, known.effective_backend) == ("gpu", EMULATED_GPU):
+        return Outcome.LOADED, "result received; the GPU is emulated: the engine ran on the CPU"
     if known.effective_backend != known.requested_backend:
         return Outcome.FELL_BACK, f"asked for {known.requested_backend}, ran on {known.effective_backend}"
     return Outcome.LOADED, f"result received, on {known.effective_backend}"
@@ -277,6 +286,8 @@ def _weigh(known: Known) -> list[Evidence]:
         add(EvidenceKind.PROCESS_LIST, f"process {known.pid} {'still runs' if known.process_running else 'is gone'}")
     if known.phone_present is not None:
         add(EvidenceKind.PRESENCE, "the phone is attached" if known.phone_present else "the phone is absent")
+    if known.not_ready is not None:
+        add(EvidenceKind.PRESENCE, f"the phone refuses: {known.not_ready}")
     if known.last_phase is not None:
         add(EvidenceKind.JOURNAL, f"last phase begun: {known.last_phase}")
     return found
@@ -294,6 +305,7 @@ _DECIDING_KINDS = {
     Outcome.JETSAM: (EvidenceKind.JETSAM_EVENT,),
     Outcome.HUNG: (EvidenceKind.PROCESS_LIST, EvidenceKind.JOURNAL),
     Outcome.LOST: (EvidenceKind.PRESENCE,),
+    Outcome.NOT_READY: (EvidenceKind.PRESENCE, EvidenceKind.STEP),
     Outcome.UNKNOWN: (),
 }
 

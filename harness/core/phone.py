@@ -65,8 +65,26 @@ class Virtual:
     def settings_text(self) -> str:
         return ",".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
 
+    @property
+    def text(self) -> str:
+        """The device word that `parse_device_word` reads as this."""
+        return f"virtual:{self.profile},{self.settings_text}".rstrip(",")
+
 
 DeviceWord = AnyPhysical | ByUdid | Virtual
+
+
+def with_settings(word: DeviceWord, settings: Mapping[str, str]) -> DeviceWord:
+    """The word with a suite's settings of the virtual phone; those of the word itself win.
+
+    Raises UsageError for a physical phone: a suite that wants a fault means nothing without it.
+    """
+    if not settings:
+        return word
+    if not isinstance(word, Virtual):
+        raise UsageError("the suite has settings of a virtual phone ([virtual]); a physical one has none")
+    return Virtual(word.profile, {**settings, **word.settings})
+
 
 FORMS = "a UDID, any, all, class:<product type>, virtual, virtual:<profile>[,key=value…]"
 
@@ -94,7 +112,7 @@ def _parse_virtual(text: str, rest: str) -> Virtual:
     profile, *pairs = rest.split(",")
     profile = profile or DEFAULT_PROFILE
     if not _PROFILE.match(profile):
-        raise UsageError(f"--device={text}: {profile!r} is no profile name; the only one so far is {DEFAULT_PROFILE}")
+        raise UsageError(f"--device={text}: {profile!r} is no profile name; `harness virtual list` shows them")
     settings: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from harness.core.outcome import CrashReport, JetsamVictim
+from harness.core.outcome import CrashReport, JetsamVictim, Outcome
 from harness.device.errors import StepError
 from harness.device.interface import Container, FileContents, Transport
 from harness.device.ips import MAX_REPORT_BYTES, ReportError, parse_report
@@ -41,6 +41,8 @@ class Findings:
     jetsam_victims: list[JetsamVictim] = field(default_factory=list)
     process_running: bool | None = None
     phone_present: bool | None = None
+    not_ready: str | None = None
+    """The first refusal that a person must do something about."""
     problems: list[str] = field(default_factory=list)
 
     def explains_death_of(self, pid: int) -> bool:
@@ -81,7 +83,13 @@ class EvidenceCollector:
             return await step
         except (StepError, OSError) as error:
             self._findings.problems.append(str(error))
+            self._note_refusal(error)
             return None
+
+    def _note_refusal(self, error: Exception) -> None:
+        refused = isinstance(error, StepError) and error.outcome is Outcome.NOT_READY
+        if refused and self._findings.not_ready is None:
+            self._findings.not_ready = str(error)
 
     async def _pull_files(self) -> None:
         async with self._transport.container(self._bundle_id) as container:

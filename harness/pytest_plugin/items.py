@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from harness.bench.plan import PlannedTrial, plan_trials
-from harness.bench.suite import load_suite
+from harness.bench.suite import Suite, load_suite
 from harness.core.errors import DeviceError, HarnessError
 from harness.core.outcome import Family, Outcome
+from harness.core.phone import Virtual, parse_device_word, with_settings
 from harness.core.record import TrialRecord
 from harness.pytest_plugin.live import LivePhone
 
@@ -126,8 +127,9 @@ class SuiteFile(pytest.File):
     """A suite file; its items are ordered as the plan says, device after device."""
 
     def collect(self) -> Iterable[pytest.Item]:
-        trials = plan_trials(load_suite(self.path))
-        words: list[str | None] = [*self.config.stash[WORDS]] or [None]
+        suite = load_suite(self.path)
+        trials = plan_trials(suite)
+        words: list[str | None] = [_with_settings(word, suite) for word in self.config.stash[WORDS]] or [None]
         for word in words:
             suffix = f"[{word}]" if word is not None else ""
             for planned in trials:
@@ -137,6 +139,12 @@ class SuiteFile(pytest.File):
         if isinstance(excinfo.value, HarnessError):
             return str(excinfo.value)
         return str(super().repr_failure(excinfo))
+
+
+def _with_settings(word: str, suite: Suite) -> str:
+    """The word as it stands, unless the suite has settings for the virtual phone."""
+    asked = with_settings(parse_device_word(word), suite.virtual)
+    return asked.text if suite.virtual and isinstance(asked, Virtual) else word
 
 
 def looks_like_suite(path: Path) -> bool:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from harness.analysis.summary import GROUP_COLUMNS, summarize
 from harness.analysis.timeline import representative
+from harness.core.outcome import EMULATED_GPU
 from harness.core.record import TrialState
 from harness.report.figures_style import DARK, LIGHT, THEMES, Theme, save, style
 from harness.report.page import CaseSection, Picture, page
 from harness.report.summary_figure import summary_figure
 from harness.report.table import summary_table
 from harness.report.timeline_figure import Trial, timeline_figure
-from harness.report.words import bytes_text, device_text, outcomes_text, rows_of, slug
+from harness.report.words import bytes_text, case_text, device_text, outcomes_text, rows_of, slug
 from harness.store.database import DATABASE_NAME, ResultStore
 from harness.store.errors import StoreError
 from harness.store.telemetry import read_parquet
@@ -90,8 +91,8 @@ def _summaries(frame: pd.DataFrame, folder: Path, written: list[Path]) -> list[P
         part = summary[summary["device_kind"] == kind]
         name = "summary" if len(kinds) == 1 else f"summary-{slug(kind)}"
         told = "; ".join(
-            f"{row['case']} on {device_text(row)}: {outcomes_text(row['outcomes'])}, peak footprint "
-            f"{bytes_text(row['peak_footprint_bytes_median'])}"
+            f"{case_text(row['case'], gpu_emulated=row['gpu_emulated'])} on {device_text(row)}: "
+            f"{outcomes_text(row['outcomes'])}, peak footprint {bytes_text(row['peak_footprint_bytes_median'])}"
             for row in rows_of(part)
         )
         light, dark = _write(partial(summary_figure, part), folder, name, written)
@@ -104,7 +105,8 @@ def _sections(store: ResultStore, frame: pd.DataFrame, folder: Path, written: li
     taken: set[str] = set()
     for _, group in frame.groupby(list(GROUP_COLUMNS), sort=False, dropna=False):
         first = rows_of(group)[0]
-        heading = f"{first['case']} on {device_text(first)}"
+        emulated = bool(group["backend_effective"].eq(EMULATED_GPU).fillna(False).any())
+        heading = f"{case_text(first['case'], gpu_emulated=emulated)} on {device_text(first)}"
         records = store.trials(trial_id=list(group["trial_id"]))
         bold = representative(group)
         picture = None

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from harness.core.outcome import Outcome
 from harness.report.figures_style import MIB, Theme, width_in
-from harness.report.words import device_text, duration_text, mib_text, outcomes_text, rows_of
+from harness.report.words import case_text, device_text, duration_text, mib_text, outcomes_text, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +82,8 @@ def summary_figure(summary: pd.DataFrame, theme: Theme) -> Figure:
 
 
 def _label(row: Mapping[str, Any], *, with_device: bool) -> list[str]:
-    lines = textwrap.wrap(str(row["case"]), LABEL_CHARACTERS) or ["?"]
+    case = case_text(row["case"], gpu_emulated=row["gpu_emulated"])
+    lines = textwrap.wrap(case, LABEL_CHARACTERS) or ["?"]
     return [*lines, *textwrap.wrap(device_text(row), LABEL_CHARACTERS)] if with_device else lines
 
 

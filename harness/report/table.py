@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.analysis.summary import summarize
-from harness.report.words import bytes_text, device_text, duration_text, outcomes_text, rate_text, rows_of
+from harness.report.words import bytes_text, case_text, device_text, duration_text, outcomes_text, rate_text, rows_of
 
 HEADINGS = (
     "Case",
@@ -37,7 +37,7 @@ def summary_table(frame: pd.DataFrame) -> list[SummaryRow]:
     rows = []
     for row in rows_of(summarize(frame)):
         cells = (
-            str(row["case"]),
+            case_text(row["case"], gpu_emulated=row["gpu_emulated"]),
             device_text(row),
             str(row["trials"]),
             outcomes_text(row["outcomes"]),

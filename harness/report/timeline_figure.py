@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.analysis.timeline import origin_ns, with_gaps
-from harness.core.outcome import Family, Outcome
+from harness.core.outcome import EMULATED_GPU, Family, Outcome
 from harness.core.record import TrialRecord
 from harness.core.telemetry import Source
 from harness.report.figures_style import MIB, Theme, width_in
-from harness.report.words import device_text, mib_text
+from harness.report.words import case_text, device_text, mib_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -265,10 +265,11 @@ def _title(record: TrialRecord, trials: int) -> list[tuple[str, bool]]:
         }
     )
     mark = "VIRTUAL: not an iPhone's figures · " if record.device_kind == "virtual" else ""
+    case = case_text(record.case, gpu_emulated=record.backend_effective == EMULATED_GPU)
     shown = f"trial {record.trial_id}" + (f" (bold) of {trials}" if trials > 1 else "")
     below = f"{mark}{device} · iOS {record.device_os_version} · {shown}"
     return [
-        *((line, True) for line in textwrap.wrap(record.case, TITLE_CHARACTERS)),
+        *((line, True) for line in textwrap.wrap(case, TITLE_CHARACTERS)),
         *((line, False) for line in textwrap.wrap(below, TITLE_CHARACTERS + 25)),
     ]
 

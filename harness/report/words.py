@@ -52,6 +52,11 @@ def device_text(row: Mapping[str, Any]) -> str:
     return f"{row['device_product_type']} ({'; '.join(marks)})" if marks else str(row["device_product_type"])
 
 
+def case_text(case: str, *, gpu_emulated: bool) -> str:
+    """The case's name, with a mark where its GPU was none: such figures are a CPU's."""
+    return f"{case} (gpu emulated)" if gpu_emulated else case
+
+
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame as plain mappings from column to value."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]

@@ -1,7 +1,8 @@
-"""`python -m harness.virtual`: runs one virtual iPhone until it is told to end.
+"""`python -m harness.virtual`: runs virtual iPhones, behind one usbmuxd, until it is told to end.
 
-Prints one JSON line when it can be reached, and nothing else on standard output:
-``{"usbmux": "127.0.0.1:PORT" or a socket's path, "udid": …, "home": …, "pid": …, "profile": …}``.
+Prints one JSON line when they can be reached, and nothing else on standard output:
+``{"usbmux": "127.0.0.1:PORT" or a socket's path, "pid": …, "udid": …, "home": …, "profile": …, "phones": [{"udid": …,
+"home": …, "profile": …}, …]}``; what stands before `phones` is the first of them.
 """
 
 from __future__ import annotations
@@ -14,11 +15,19 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.virtual.home import Home, HomeTaken, open_home
-from harness.virtual.profiles import BadProfile, check_profile, make_state, parse_settings, profile_names
+from harness.virtual.home import HomeTaken
+from harness.virtual.hosting import HousedPhone, house_phones, plan_phones, start_phones
+from harness.virtual.profiles import SETTINGS, BadProfile, profile_names
 
+if TYPE_CHECKING:
+    from harness.virtual.phone import Phone
+
+DEFAULT_PROFILE = "iphone-16-pro"
 WRONG_USE = 2
 STDIN_READ_BYTES = 4096
 SWITCH_INTERVAL_S = 0.0005
@@ -27,7 +36,7 @@ SOCKET_PATH_LIMIT_BYTES = 107
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a phone; returns the exit code."""
+    """Runs the phones; returns the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(
@@ -35,31 +44,39 @@ def main(arguments: list[str] | None = None) -> int:
     )
     if not sys.platform.startswith("linux"):
         parser.error("a virtual phone needs Linux: it reads the memory of its apps from /proc")
-    try:
-        settings = parse_settings(options.set)
-        check_profile(options.profile)
-        address = _address(options.listen)
-        home = open_home(options.profile, options.home)
-    except (BadProfile, HomeTaken) as error:
-        parser.error(str(error))
-    try:
-        make_state(options.profile, settings, home.path, home.identity)
-    except BadProfile as error:
-        parser.error(str(error))
-    try:
-        asyncio.run(_run(options, settings, home, address))
-    except OSError as error:
-        parser.error(f"the phone cannot start: {error}")
-    finally:
-        home.release()
+    with ExitStack() as homes:
+        try:
+            address = _address(options.listen)
+            plans = plan_phones(options.profile or [DEFAULT_PROFILE], options.count, options.set)
+            housed = house_phones(plans, options.home, homes)
+        except (BadProfile, HomeTaken) as error:
+            parser.error(str(error))
+        try:
+            asyncio.run(_run(options, housed, address))
+        except OSError as error:
+            parser.error(f"the phone cannot start: {error}")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m harness.virtual", description="Runs a virtual iPhone.")
-    parser.add_argument("--profile", default="iphone-16-pro", help=f"one of: {', '.join(profile_names())}")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as footprint_limit=90MiB")
-    parser.add_argument("--home", type=Path, help="where it keeps its things; a free slot of its own by default")
+    settings = "\n".join(f"  {name}={setting.form}: {setting.meaning}" for name, setting in SETTINGS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.virtual",
+        description="Runs virtual iPhones behind one usbmuxd.",
+        epilog=f"profiles: {', '.join(profile_names())}\n\nsettings:\n{settings}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--profile",
+        action="append",
+        metavar="NAME[,KEY=VALUE…]",
+        help=f"a phone, with settings of its own; again for another one; default: {DEFAULT_PROFILE}",
+    )
+    parser.add_argument("--count", type=int, default=1, metavar="N", help="so many of each profile")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every phone")
+    parser.add_argument(
+        "--home", type=Path, help="where it keeps its things (several: 1, 2… below); free slots by default"
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="default: a free loopback port")
     where.add_argument("--socket", type=Path, metavar="PATH", help="a unix socket instead")
@@ -75,13 +92,7 @@ def _address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-async def _run(options: argparse.Namespace, settings: dict[str, str], home: Home, address: tuple[str, int]) -> None:
-    # imported late: `--help` and wrong use should not wait for cryptography and every service
-    from harness.virtual.phone import Phone
-    from harness.virtual.server import Usbmuxd
-    from harness.virtual.services import CLASSIC
-    from harness.virtual.usecases import ControlSocket, Usecases
-
+async def _run(options: argparse.Namespace, housed: list[HousedPhone], address: tuple[str, int]) -> None:
     # the watch threads must get their turn every few milliseconds, also while a transfer keeps the loop busy
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     stop = asyncio.Event()
@@ -90,29 +101,26 @@ async def _run(options: argparse.Namespace, settings: dict[str, str], home: Home
         loop.add_signal_handler(number, stop.set)
     if options.die_with_parent:
         _stop_at_end_of_input(loop, stop)
-    phone = Phone(make_state(options.profile, settings, home.path, home.identity), CLASSIC)
-    usbmuxd = Usbmuxd(phone)
-    control = ControlSocket(Usecases(phone, usbmuxd), home.path / "control.sock")
     socket: Path | None = options.socket
-    try:
+    async with AsyncExitStack() as stack:
+        usbmuxd, phones = await start_phones(housed, stack)
         if socket is None:
             reached = ":".join(map(str, await usbmuxd.start_tcp(*address)))
         else:
             await usbmuxd.start_unix(_short_enough(socket))
+            stack.callback(socket.unlink, missing_ok=True)
             reached = str(socket.resolve())
-        usbmuxd.plug()
-        await control.start()
-        line = {"usbmux": reached, "udid": phone.state.udid, "home": str(home.path)}
-        print(  # noqa: T201  # this line is the command's whole output
-            json.dumps({**line, "pid": os.getpid(), "profile": options.profile}), flush=True
-        )
+        for phone in phones:
+            usbmuxd.plug(phone)
+        print(json.dumps(_line(reached, phones)), flush=True)  # noqa: T201  # the command's whole output
         await stop.wait()
-    finally:
-        await control.close()
-        await usbmuxd.close()
-        await phone.close()
-        if socket is not None:
-            socket.unlink(missing_ok=True)
+
+
+def _line(reached: str, phones: Sequence[Phone]) -> dict[str, object]:
+    rows = [
+        {"udid": phone.state.udid, "home": str(phone.state.home), "profile": phone.state.profile} for phone in phones
+    ]
+    return {"usbmux": reached, "pid": os.getpid(), **rows[0], "phones": rows}
 
 
 def _short_enough(path: Path) -> Path:

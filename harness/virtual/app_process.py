@@ -24,7 +24,8 @@ from harness.virtual import spawn
 from harness.virtual.memory import FootprintWatch
 
 if TYPE_CHECKING:
-    from harness.virtual.memory import JetsamDecision
+    from harness.virtual.memory import JetsamDecision, MemoryWarning
+    from harness.virtual.state import MemoryLimits
 
 OUTPUT_READ_BYTES = 64 * 1024
 # How much an app may still have in its pipe when it dies; a Linux pipe holds at most 1 MiB by default.
@@ -51,10 +52,15 @@ class ProcessInfo:
 
 @dataclass(frozen=True)
 class ProcessOutput:
-    """Text an app wrote to standard output or standard error; pieces come as they were written."""
+    """What an app wrote to standard output or standard error; pieces come as they were written.
+
+    `text` is empty while `data` holds only the beginning of a character.
+    """
 
     pid: int
     text: str
+    data: bytes = b""
+    is_error: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,18 +94,19 @@ class AppProcess:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         container: Path,
-        footprint_limit_bytes: int,
-        allocation_limit_bytes: int | None,
+        limits: MemoryLimits,
         on_output: Callable[[ProcessOutput], None],
+        on_warning: Callable[[int, MemoryWarning], None],
     ) -> AppProcess:
         """Starts `executable` in `container` under both limits; SpawnFailed when it does not run.
 
+        Both callbacks are called in the event loop; `on_warning`, with the pid, before `wait` returns.
         Returns once the trampoline has become the app, so no reading ever shows the trampoline's own memory.
         """
         start_ns = time.monotonic_ns()
         status_read, status_write = os.pipe()
-        limit = spawn.NO_LIMIT if allocation_limit_bytes is None else str(allocation_limit_bytes)
-        command = [sys.executable, "-I", "-S", spawn.__file__, str(os.getpid()), str(status_write), limit]
+        command = [sys.executable, "-I", "-S", spawn.__file__, str(os.getpid()), str(status_write)]
+        command.append(str(limits.allocation_bytes))
         try:
             # Popen in the loop's own thread: PR_SET_PDEATHSIG follows the thread that forked, and that one must last
             child = subprocess.Popen(  # noqa: ASYNC220  # see above
@@ -120,7 +127,13 @@ class AppProcess:
         try:
             await _wait_for_exec(status_read)
             pidfd = os.pidfd_open(child.pid)
-            process = cls(child, pidfd, start_ns, FootprintWatch(child.pid, pidfd, container, footprint_limit_bytes))
+            loop = asyncio.get_running_loop()
+
+            def warn(warning: MemoryWarning) -> None:
+                loop.call_soon_threadsafe(on_warning, child.pid, warning)
+
+            watch = FootprintWatch(child.pid, pidfd, container, limits.footprint_bytes, warn)
+            process = cls(child, pidfd, start_ns, watch)
         except BaseException as error:
             _discard(child)
             if isinstance(error, OSError):
@@ -219,10 +232,12 @@ class AppProcess:
             return 0
         if not data:
             asyncio.get_running_loop().remove_reader(descriptor)
-        if self._child.stderr is not None and descriptor == self._child.stderr.fileno():
+        is_error = self._child.stderr is not None and descriptor == self._child.stderr.fileno()
+        if is_error:
             self._error_tail = (self._error_tail + data)[-ERROR_TAIL_BYTES:]
-        if text := self._decoders[descriptor].decode(data, final=not data):
-            self._on_output(ProcessOutput(self.pid, text))
+        text = self._decoders[descriptor].decode(data, final=not data)
+        if text or data:
+            self._on_output(ProcessOutput(self.pid, text, data, is_error))
         return len(data)
 
     def _drain(self, descriptor: int) -> None:

@@ -1,4 +1,4 @@
-"""Reads an app's memory from /proc and kills it when its footprint passes the limit, as jetsam would.
+"""Reads an app's memory from /proc, warns it near its footprint limit and kills it beyond, as jetsam would.
 
 The footprint here is RssAnon + VmSwap + VmPTE: like Apple's phys_footprint it counts dirty and compressed (swapped)
 pages and page tables, and leaves clean file-backed pages out, so a memory-mapped model costs little in both.
@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,10 @@ WATCH_INTERVAL_S = 0.0025
 # Standard error may be redirected at any time; looking every third reading costs little and misses little.
 STDERR_LOOK_EVERY = 3
 STATUS_LIMIT_BYTES = 8192
+# The kernel warns that far under the limit, but never under that share of it (xnu).
+WARNING_DISTANCE_BYTES = 100 * 1024 * 1024
+WARNING_LEAST_PERCENT = 80
+WARNING_SIGNAL = signal.SIGUSR1
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -45,6 +50,28 @@ class JetsamDecision:
     cpu_ns: int
 
 
+@dataclass(frozen=True)
+class MemoryWarning:
+    """The footprint has come near the limit. `told`: the app catches the signal that says so, and was sent it."""
+
+    at_ns: int
+    footprint_bytes: int
+    told: bool
+
+
+def warning_level_bytes(limit_bytes: int) -> int:
+    """The footprint from which an app with this limit is warned."""
+    return max(limit_bytes - WARNING_DISTANCE_BYTES, limit_bytes * WARNING_LEAST_PERCENT // 100)
+
+
+def catches(status: bytes, number: int) -> bool:
+    """Whether the process of this /proc/<pid>/status has a handler for the signal: SigCgt is a mask in hex."""
+    for line in status.splitlines():
+        if line.startswith(b"SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
+
+
 def read_memory(pid: int) -> MemoryReading | None:
     """The memory of `pid` now; None when it is gone or a zombie."""
     try:
@@ -53,6 +80,14 @@ def read_memory(pid: int) -> MemoryReading | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return parse_status(status, cpu_ns)
+
+
+def cpu_time_ns(pid: int) -> int | None:
+    """User + system time of `pid` since its start; None when it is gone."""
+    try:
+        return _cpu_ns(Path(f"/proc/{pid}/stat").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def parse_status(status: bytes, cpu_ns: int) -> MemoryReading | None:
@@ -81,17 +116,30 @@ def _cpu_ns(stat: bytes) -> int:
 
 
 class FootprintWatch:
-    """A thread that reads one app at more than 200 Hz, kills it over the limit, and follows its standard error.
+    """A thread that reads one app at more than 200 Hz, warns it near and kills it over the limit.
+
+    It also follows the app's standard error. `on_warning` is called from the thread, once for each time the footprint
+    comes up to the warning level. Only an app that catches SIGUSR1 is sent it: any other would die of it.
 
     Works on descriptors opened while the process certainly lived (`pidfd`, /proc/<pid>/status), so a reused pid can
     neither be read nor killed.
     """
 
-    def __init__(self, pid: int, pidfd: int, container: Path, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        pid: int,
+        pidfd: int,
+        container: Path,
+        limit_bytes: int,
+        on_warning: Callable[[MemoryWarning], None] = lambda warning: None,
+    ) -> None:
         self._pid = pid
         self._pidfd = pidfd
         self._container = container.resolve()
         self._limit_bytes = limit_bytes
+        self._warning_bytes = warning_level_bytes(limit_bytes)
+        self._warned = False
+        self._on_warning = on_warning
         self._status_fd = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"footprint-{pid}", daemon=True)
@@ -120,7 +168,8 @@ class FootprintWatch:
     def _run(self) -> None:
         while not self._stop.wait(WATCH_INTERVAL_S):
             try:
-                reading = parse_status(os.pread(self._status_fd, STATUS_LIMIT_BYTES, 0), 0)
+                status = os.pread(self._status_fd, STATUS_LIMIT_BYTES, 0)
+                reading = parse_status(status, 0)
             except ProcessLookupError:
                 return
             if reading is None:
@@ -129,9 +178,24 @@ class FootprintWatch:
             if reading.footprint_bytes > self._limit_bytes:
                 self._kill(reading)
                 return
+            if reading.footprint_bytes < self._warning_bytes:
+                self._warned = False
+            elif not self._warned:
+                self._warned = True
+                self._warn(reading, status)
             if self.readings % STDERR_LOOK_EVERY == 0:
                 self._follow_stderr()
             self.readings += 1
+
+    def _warn(self, reading: MemoryReading, status: bytes) -> None:
+        told = catches(status, WARNING_SIGNAL)
+        at_ns = time.monotonic_ns()
+        if told:
+            try:
+                signal.pidfd_send_signal(self._pidfd, WARNING_SIGNAL)
+            except ProcessLookupError:
+                return
+        self._on_warning(MemoryWarning(at_ns, reading.footprint_bytes, told))
 
     def _kill(self, reading: MemoryReading) -> None:
         decided_ns = time.monotonic_ns()

@@ -11,19 +11,19 @@ import contextlib
 import json
 import signal as signals
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.virtual import reports
 from harness.virtual.app_process import AppProcess, ProcessEnded, ProcessInfo, ProcessOutput, SpawnFailed
-from harness.virtual.memory import MemoryReading, read_memory
+from harness.virtual.events import AppEnded, AppLaunched, Events, MemoryWarned
+from harness.virtual.memory import MemoryReading, MemoryWarning, cpu_time_ns, read_memory
 from harness.virtual.ports import app_listens
 from harness.virtual.state import Trust
 
 if TYPE_CHECKING:
     from harness.virtual.apps import AppStore, InstalledApp
-    from harness.virtual.state import PhoneState
+    from harness.virtual.state import MemoryLimits, PhoneState
 
 __all__ = [
     "LaunchRefused",
@@ -47,6 +47,8 @@ SYSTEM_PROCESSES: tuple[tuple[int, str, str], ...] = (
     (61, "lockdownd", "/usr/libexec/lockdownd"),
     (95, "remoted", "/usr/libexec/remoted"),
 )
+# of a process that is in no list because it is gone; far from those of this machine's new processes
+OTHER_PROCESS_PID = 88
 PATH_ON_PHONE = "/usr/local/bin:/usr/bin:/bin"
 CRASH_SIGNALS = frozenset(
     {signals.SIGABRT, signals.SIGSEGV, signals.SIGBUS, signals.SIGILL, signals.SIGTRAP, signals.SIGFPE}
@@ -64,13 +66,15 @@ class NoSuchProcess(Exception):
 class ProcessTable:
     """All processes of one phone. Lives in one event loop; every method is called from it."""
 
-    def __init__(self, state: PhoneState, apps: AppStore) -> None:
+    def __init__(self, state: PhoneState, apps: AppStore, events: Events | None = None) -> None:
         self._state = state
+        self._events = events or Events()
         self._apps = apps
-        self._booted_at = datetime.now(UTC)
+        self._booted_at = state.now()
         self._running: dict[int, tuple[AppProcess, ProcessInfo]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._callbacks: list[Callable[[ProcessOutput | ProcessEnded], None]] = []
+        self._memory_warnings: dict[int, int] = {}
         self._launching = asyncio.Lock()
         self._log = Path(state.home) / "log" / "processes.ndjson"
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +138,28 @@ class ProcessTable:
         """What the app uses now; None for system processes and for those that are gone."""
         return read_memory(pid) if pid in self._running else None
 
+    def cpu_times(self) -> dict[int, int]:
+        """The CPU time of every running app in ns, by pid."""
+        times = {pid: cpu_time_ns(pid) for pid in self._running}
+        return {pid: time_ns for pid, time_ns in times.items() if time_ns is not None}
+
+    def jetsam_other(self, name: str) -> Path:
+        """Reports that another process than any of the apps was killed for memory; returns the report's file.
+
+        A daemon of the list comes back at once under its old pid, as launchd sees to it; nothing else happens.
+        """
+        bystanders = [(info, self.reading(info.pid)) for _, info in self._running.values()]
+        known = {row.name: row for row in self.listing() if row.bundle_id is None}
+        victim = known.get(name) or ProcessInfo(OTHER_PROCESS_PID, name, f"/usr/libexec/{name}", None, self._booted_at)
+        return reports.write_jetsam_of_other(self._state, victim, bystanders)
+
+    async def restart(self) -> None:
+        """What a reboot does to processes: every app dies without a report, and everything has been started anew."""
+        for process, _ in list(self._running.values()):
+            process.kill(signals.SIGKILL)
+            await asyncio.wait_for(process.published.wait(), END_LIMIT_S)
+        self._booted_at = self._state.now()
+
     def subscribe(self, callback: Callable[[ProcessOutput | ProcessEnded], None]) -> Callable[[], None]:
         """Calls `callback` for all output and every end; returns the function that stops that."""
         self._callbacks.append(callback)
@@ -158,16 +184,17 @@ class ProcessTable:
     async def _start(self, app: InstalledApp, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         assert app.executable is not None
         app.make_container()
-        started_at = datetime.now(UTC)
+        started_at = self._state.now()
+        limits = self._state.limits_for(app.entitlements)
         try:
             process = await AppProcess.spawn(
                 executable=app.executable,
                 arguments=arguments,
-                environment=self._environment(app, environment),
+                environment=self._environment(app, environment, limits),
                 container=app.container,
-                footprint_limit_bytes=self._state.footprint_limit_bytes,
-                allocation_limit_bytes=self._state.allocation_limit_bytes,
+                limits=limits,
                 on_output=self._publish,
+                on_warning=lambda pid, warning: self._note_warning(pid, app.bundle_id, warning),
             )
         except SpawnFailed as error:
             raise LaunchRefused(f"{app.bundle_id} did not start: {error}") from error
@@ -177,9 +204,10 @@ class ProcessTable:
         task = asyncio.get_running_loop().create_task(self._see_to_the_end(process, info, app))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+        self._events.emit(AppLaunched(process.pid, app.bundle_id))
         return process.pid
 
-    def _environment(self, app: InstalledApp, asked: Mapping[str, str]) -> dict[str, str]:
+    def _environment(self, app: InstalledApp, asked: Mapping[str, str], limits: MemoryLimits) -> dict[str, str]:
         state = self._state
         return {
             "PATH": PATH_ON_PHONE,
@@ -188,11 +216,27 @@ class ProcessTable:
             "HOME": str(app.container),
             "TMPDIR": str(app.container / "tmp"),
             "VIRTUAL_IPHONE": "1",
-            "VIRTUAL_FOOTPRINT_LIMIT_BYTES": str(state.footprint_limit_bytes),
+            "VIRTUAL_FOOTPRINT_LIMIT_BYTES": str(limits.footprint_bytes),
             "VIRTUAL_HW_MACHINE": state.product_type,
             "VIRTUAL_OS_BUILD": state.os_build,
             "VIRTUAL_RAM_BYTES": str(state.ram_bytes),
+            "VIRTUAL_SYSTEM_STATE": str(state.system_state_file),
+            **({"VIRTUAL_GPU": "emulated"} if state.gpu_emulated else {}),
         }
+
+    def _note_warning(self, pid: int, bundle_id: str, warning: MemoryWarning) -> None:
+        self._memory_warnings[pid] = self._memory_warnings.get(pid, 0) + 1
+        self._write_truth(
+            {
+                "event": "memory_warning",
+                "pid": pid,
+                "bundle_id": bundle_id,
+                "warned_ns": warning.at_ns,
+                "warned_footprint_bytes": warning.footprint_bytes,
+                "told": warning.told,
+            }
+        )
+        self._events.emit(MemoryWarned(pid))
 
     async def _see_to_the_end(self, process: AppProcess, info: ProcessInfo, app: InstalledApp) -> None:
         """Waits for the end, writes what the phone would write about it, and only then publishes it."""
@@ -216,11 +260,13 @@ class ProcessTable:
                     "exit_code": end.exit_code,
                     "peak_footprint_bytes": process.peak_footprint_bytes,
                     "readings": process.readings,
+                    "memory_warnings": self._memory_warnings.pop(info.pid, 0),
                 }
             )
         finally:
             process.close()
             self._publish(end)
+            self._events.emit(AppEnded(info.pid, app.bundle_id))
             process.published.set()
 
     def _publish(self, event: ProcessOutput | ProcessEnded) -> None:

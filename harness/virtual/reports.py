@@ -12,19 +12,21 @@ import os
 import re
 import signal
 import uuid
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.virtual.app_process import ProcessInfo
     from harness.virtual.apps import InstalledApp
-    from harness.virtual.memory import JetsamDecision
+    from harness.virtual.memory import JetsamDecision, MemoryReading
     from harness.virtual.state import PhoneState
 
 JETSAM_BUG_TYPE = "298"
 CRASH_BUG_TYPE = "309"
+# what a daemon that is killed had: plausible, chosen, nothing depends on it
+OTHER_VICTIM_PAGES = 3000
 ASI_LINES_LIMIT = 20
 ASI_LINE_CHARS = 1000
 # exception type and the words of strsignal() on Darwin, by signal
@@ -45,7 +47,7 @@ _BYSTANDERS = (("SpringBoard", 34, 9200), ("backboardd", 52, 2100), ("lockdownd"
 
 def write_jetsam_event(state: PhoneState, victim: ProcessInfo, decision: JetsamDecision) -> Path:
     """Writes the report about an app that passed its footprint limit; the victim is the process with a `reason`."""
-    now = datetime.now(UTC)
+    now = state.now()
     page = state.page_size_bytes
     pages = -(-decision.footprint_bytes // page)
     row = {
@@ -65,12 +67,48 @@ def write_jetsam_event(state: PhoneState, victim: ProcessInfo, decision: JetsamD
         "name": victim.name,
         "lifetimeMax": -(-decision.peak_footprint_bytes // page),
     }
-    bystanders = [
-        {"uuid": str(uuid.uuid4()), "states": ["daemon"], "purgeable": 0, "coalition": pid, "rpages": size}
-        | {"physicalPages": {"internal": [size, 0]}, "pid": pid, "cpuTime": 1.0, "name": name, "lifetimeMax": size}
-        for name, pid, size in _BYSTANDERS
+    daemons = [_bystander(name, pid, size, "daemon") for name, pid, size in _BYSTANDERS]
+    return _write_jetsam(state, now, pages, [row, *daemons])
+
+
+def write_jetsam_of_other(
+    state: PhoneState, victim: ProcessInfo, apps: Sequence[tuple[ProcessInfo, MemoryReading | None]]
+) -> Path:
+    """Writes the report about a daemon that was killed to free memory, while `apps` were running and lived on."""
+    page = state.page_size_bytes
+    row = _bystander(victim.name, victim.pid, OTHER_VICTIM_PAGES, "daemon") | {
+        "reason": "vm-pageshortage",
+        "killDelta": 0,
+    }
+    daemons = [_bystander(name, pid, size, "daemon") for name, pid, size in _BYSTANDERS if pid != victim.pid]
+    alive = [
+        _bystander(info.name, info.pid, -(-reading.footprint_bytes // page), "frontmost")
+        for info, reading in apps
+        if reading is not None
     ]
-    largest = max([row, *bystanders], key=lambda process: int(str(process["rpages"])))
+    return _write_jetsam(state, state.now(), OTHER_VICTIM_PAGES, [row, *daemons, *alive])
+
+
+def _bystander(name: str, pid: int, pages: int, role: str) -> dict[str, Any]:
+    """The row of a process; without `reason` it is one that lives on."""
+    return {
+        "uuid": str(uuid.uuid4()),
+        "states": [role],
+        "purgeable": 0,
+        "coalition": pid,
+        "rpages": pages,
+        "physicalPages": {"internal": [pages, 0]},
+        "pid": pid,
+        "cpuTime": 1.0,
+        "name": name,
+        "lifetimeMax": pages,
+    }
+
+
+def _write_jetsam(state: PhoneState, now: datetime, pages: int, processes: list[dict[str, Any]]) -> Path:
+    """Header and body around the rows; `pages` is what the victim had."""
+    page = state.page_size_bytes
+    largest = max(processes, key=lambda process: int(process["rpages"]))
     total_pages = state.ram_bytes // page
     incident = str(uuid.uuid4()).upper()
     header = {
@@ -112,14 +150,14 @@ def write_jetsam_event(state: PhoneState, victim: ProcessInfo, decision: JetsamD
         },
         "largestProcess": largest["name"],
         "genCounter": 0,
-        "processes": [row, *bystanders],
+        "processes": processes,
     }
     return _write(state, f"JetsamEvent-{now:%Y-%m-%d-%H%M%S}", header, body)
 
 
 def write_crash_report(state: PhoneState, victim: ProcessInfo, app: InstalledApp, number: int, tail: str) -> Path:
     """Writes the report about an app a signal has ended; `tail` is the end of its standard error."""
-    now = datetime.now(UTC)
+    now = state.now()
     kind, indicator, apple_number = _EXCEPTIONS[signal.Signals(number)]
     incident = str(uuid.uuid4()).upper()
     version = str(app.info.get("CFBundleShortVersionString", ""))

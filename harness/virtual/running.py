@@ -10,7 +10,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,6 +40,13 @@ class RunningPhone:
     pid: int
     profile: str
     process: subprocess.Popen[bytes]
+    # all phones of the process, this one first: udid, home and profile of each
+    phones: Sequence[Mapping[str, str]] = ()
+
+    def other(self, index: int) -> RunningPhone:
+        """Another phone of the same process, by its place in `phones`; ending either ends both."""
+        row = self.phones[index]
+        return replace(self, udid=row["udid"], home=Path(row["home"]), profile=row["profile"])
 
     def control(self, do: str, **words: object) -> dict[str, Any]:
         """One request to the control socket (see `harness.virtual.usecases`); ControlRefused when it says no."""
@@ -103,7 +110,13 @@ def start_phone(
             raise PhoneDidNotStart(f"it said nothing within {START_LIMIT_S:.0f} s; exit code {process.poll()}")
         said = json.loads(line)
         return RunningPhone(
-            said["usbmux"], said["udid"], Path(said["home"]), int(said["pid"]), said["profile"], process
+            said["usbmux"],
+            said["udid"],
+            Path(said["home"]),
+            int(said["pid"]),
+            said["profile"],
+            process,
+            said["phones"],
         )
     except BaseException as error:
         process.kill()

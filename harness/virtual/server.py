@@ -1,4 +1,4 @@
-"""usbmuxd with one phone on its cable: hands connections of clients to the phone's ports, and tells of hotplug.
+"""usbmuxd and the phones on its cables: hands connections of clients to the phones' ports, and tells of hotplug.
 
 A client that sends garbage loses its own connection and disturbs nobody else.
 """
@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.virtual.app_link import splice
+from harness.virtual.attachment import attached
+from harness.virtual.pair_records import BadPairRecordName, PairRecordStore
 from harness.virtual.services import lockdown
+from harness.virtual.state import Connection
 from harness.virtual.stream import READ_LIMIT_BYTES, SocketStream, StreamClosed
 from harness.virtual.wire import usbmux
-from harness.virtual.wire.plist import Plist, PlistFrameError, parse_dictionary
+from harness.virtual.wire.plist import Plist
 from harness.virtual.wire.usbmux import Result, UnsupportedVersion, UsbmuxDecoder, UsbmuxError
 
 if TYPE_CHECKING:
@@ -27,9 +31,6 @@ log = logging.getLogger(__name__)
 
 # Answers and events not yet taken by one client; beyond that it is hung up on.
 OUTBOX_LIMIT = 256
-RECORD_NAME_CHARS = 255
-USB_PRODUCT_IPHONE = 0x12A8
-HIGH_SPEED_BITS = 480_000_000
 APP_CONNECT_LIMIT_S = 5.0
 
 
@@ -37,6 +38,7 @@ APP_CONNECT_LIMIT_S = 5.0
 class _Port:
     """What a Connect leads to. `tls`: the first thing that happens there is a handshake."""
 
+    phone: Phone
     serve: PortHandler
     tls: bool
 
@@ -80,15 +82,18 @@ class _Client:
 
 
 class Usbmuxd:
-    """The multiplexer. `start_*` once, then `plug` and `unplug` at will, `close` at the end."""
+    """The multiplexer. `start_*` once, then `plug` and `unplug` phones at will, `close` at the end.
 
-    def __init__(self, phone: Phone) -> None:
-        self._phone = phone
-        self._records = phone.state.home / "usbmux"
-        self._device_id: int | None = None
+    `phones` are all that may ever be plugged in, at least one; the computer's own identity goes with the first.
+    """
+
+    def __init__(self, phones: Sequence[Phone]) -> None:
+        self._records = PairRecordStore({phone.state.udid: phone.state.home for phone in phones})
+        self._system_buid = phones[0].hosts.system_buid
+        self._attached: dict[int, Phone] = {}
         self._next_device_id = 1
         self._listeners: dict[_Client, int] = {}
-        self._connections: set[SocketStream] = set()
+        self._connections: dict[SocketStream, Phone] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -113,24 +118,33 @@ class Usbmuxd:
         if self._server is not None:
             await self._server.wait_closed()
 
-    @property
-    def plugged(self) -> bool:
+    def is_plugged(self, phone: Phone) -> bool:
         """Whether the phone is on its cable."""
-        return self._device_id is not None
+        return self._device_id(phone) is not None
 
-    def plug(self) -> None:
-        """Puts the phone on the cable under a new device id, as every replug does."""
-        if self._device_id is None:
-            self._device_id, self._next_device_id = self._next_device_id, self._next_device_id + 1
-            self._tell_all(self._attached(self._device_id))
+    def plug(self, phone: Phone) -> None:
+        """Puts a phone on its cable under a new device id, as every replug does."""
+        if self._device_id(phone) is None:
+            device_id, self._next_device_id = self._next_device_id, self._next_device_id + 1
+            self._attached[device_id] = phone
+            self._tell_all(attached(phone.state, device_id))
 
-    def unplug(self) -> None:
-        """Pulls the cable: every connection to the phone breaks at once."""
-        if self._device_id is not None:
-            gone, self._device_id = self._device_id, None
-            self._tell_all({"MessageType": "Detached", "DeviceID": gone})
-            for stream in list(self._connections):
+    def unplug(self, phone: Phone) -> None:
+        """Pulls a cable: every connection to the phone breaks at once; other phones notice nothing."""
+        device_id = self._device_id(phone)
+        if device_id is not None:
+            del self._attached[device_id]
+            self._tell_all({"MessageType": "Detached", "DeviceID": device_id})
+            self.drop_connections(phone)
+
+    def drop_connections(self, phone: Phone) -> None:
+        """Breaks every connection to the phone; it stays on its cable."""
+        for stream, other in list(self._connections.items()):
+            if other is phone:
                 stream.abort()
+
+    def _device_id(self, phone: Phone) -> int | None:
+        return next((number for number, other in self._attached.items() if other is phone), None)
 
     # -- clients
 
@@ -160,12 +174,13 @@ class Usbmuxd:
         finally:
             self._listeners.pop(client, None)
             await client.stop()
-        if port is not None and self.plugged:
-            self._connections.add(client.stream)
+        if port is not None and self.is_plugged(port.phone):
+            self._connections[client.stream] = port.phone
             try:
-                await port.serve(client.stream, self._phone)
+                async with port.phone.link.between(client.stream, tls=port.tls) as stream:
+                    await port.serve(stream, port.phone)
             finally:
-                self._connections.discard(client.stream)
+                del self._connections[client.stream]
 
     async def _converse(self, client: _Client) -> _Port | None:
         """Answers requests until the client goes (None) or has connected to a port (what serves it)."""
@@ -200,16 +215,15 @@ class Usbmuxd:
         if kind == "Listen":
             client.post(usbmux.encode_result(tag, Result.OK))
             self._listeners[client] = len(self._listeners) + 1
-            if self._device_id is not None:
-                client.post(usbmux.encode(0, self._attached(self._device_id)))
+            for event in self._device_list():
+                client.post(usbmux.encode(0, event))
         elif kind == "ListDevices":
-            devices = [] if self._device_id is None else [self._attached(self._device_id)]
-            client.post(usbmux.encode(tag, {"DeviceList": devices}))
+            client.post(usbmux.encode(tag, {"DeviceList": self._device_list()}))
         elif kind == "ListListeners":
             rows = [{"Program Name": other.program, "ID": number} for other, number in self._listeners.items()]
             client.post(usbmux.encode(tag, {"ListenerList": rows}))
         elif kind == "ReadBUID":
-            client.post(usbmux.encode(tag, {"BUID": self._phone.hosts.system_buid}))
+            client.post(usbmux.encode(tag, {"BUID": self._system_buid}))
         elif kind in ("ReadPairRecord", "SavePairRecord", "DeletePairRecord"):
             client.post(self._pair_record(tag, kind, request))
         else:
@@ -218,100 +232,64 @@ class Usbmuxd:
 
     def _pair_record(self, tag: int, kind: str, request: Plist) -> bytes:
         name = request.get("PairRecordID")
-        if not isinstance(name, str) or not 0 < len(name) <= RECORD_NAME_CHARS:
+        try:
+            if kind == "ReadPairRecord":
+                data = self._records.read(name)
+                if data is None:
+                    return usbmux.encode_result(tag, Result.BAD_DEVICE)
+                return usbmux.encode(tag, {"PairRecordData": data})
+            if kind == "DeletePairRecord":
+                self._records.delete(name)
+                return usbmux.encode_result(tag, Result.OK)
+            if not self._records.save(name, request.get("PairRecordData")):
+                return usbmux.encode_result(tag, Result.BAD_COMMAND)
+        except BadPairRecordName:
             return usbmux.encode_result(tag, Result.BAD_COMMAND)
-        file = self._records / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.plist"
-        if kind == "ReadPairRecord":
-            if not file.exists():
-                return usbmux.encode_result(tag, Result.BAD_DEVICE)
-            return usbmux.encode(tag, {"PairRecordData": file.read_bytes()})
-        if kind == "DeletePairRecord":
-            file.unlink(missing_ok=True)
-            return usbmux.encode_result(tag, Result.OK)
-        data = request.get("PairRecordData")
-        if not isinstance(data, bytes) or not _is_plist(data):
-            return usbmux.encode_result(tag, Result.BAD_COMMAND)
-        temporary = file.with_suffix(".new")
-        temporary.write_bytes(data)
-        temporary.replace(file)
-        if name == self._phone.state.udid and self._device_id is not None:
-            self._tell_all({"MessageType": "Paired", "DeviceID": self._device_id})
+        for device_id, phone in self._attached.items():
+            if phone.state.udid == name:
+                self._tell_all({"MessageType": "Paired", "DeviceID": device_id})
         return usbmux.encode_result(tag, Result.OK)
 
     async def _open(self, request: Plist) -> tuple[_Port | None, Result]:
         """What serves the port a Connect asks for, and the answer to it."""
         port = usbmux.port_from_wire(request.get("PortNumber"))
-        if self._device_id is None or request.get("DeviceID") != self._device_id:
+        device_id = request.get("DeviceID")
+        phone = self._attached.get(device_id) if isinstance(device_id, int) else None
+        if phone is None:
             return None, Result.BAD_DEVICE
         if port is None:
             return None, Result.BAD_COMMAND
+        if phone.state.connection is Connection.WIFI:
+            # listed, but out of reach: figures over Wi-Fi are not to be trusted, and clients must cope with it
+            return None, Result.REFUSED
         if port == lockdown.LOCKDOWN_PORT:
-            return _Port(lockdown.serve, tls=False), Result.OK
-        service = self._phone.take_port(port)
+            return _Port(phone, lockdown.serve, tls=False), Result.OK
+        service = phone.take_port(port)
         if service is not None:
-            return _Port(service, tls=True), Result.OK
-        app = await self._app_port(port)
+            return _Port(phone, service.serve, tls=service.tls), Result.OK
+        app = await _app_port(phone, port)
         return app, Result.REFUSED if app is None else Result.OK
 
-    async def _app_port(self, port: int) -> _Port | None:
-        """A splice to an app of this phone that listens on the port; nothing else of this machine can be reached."""
-        if not self._phone.processes.listener(port):
-            return None
-        try:
-            connecting = asyncio.open_connection("127.0.0.1", port, limit=READ_LIMIT_BYTES)
-            reader, writer = await asyncio.wait_for(connecting, APP_CONNECT_LIMIT_S)
-        except (OSError, TimeoutError):
-            return None
-        app = SocketStream(reader, writer)
-
-        async def handle(stream: SocketStream, phone: Phone) -> None:
-            await splice(stream, app)
-
-        return _Port(handle, tls=False)
-
-    def _attached(self, device_id: int) -> dict[str, Any]:
-        udid = self._phone.state.udid
-        return {
-            "MessageType": "Attached",
-            "DeviceID": device_id,
-            "Properties": {
-                "ConnectionSpeed": HIGH_SPEED_BITS,
-                "ConnectionType": "USB",
-                "DeviceID": device_id,
-                "LocationID": 0x14100000,
-                "ProductID": USB_PRODUCT_IPHONE,
-                "SerialNumber": udid,
-                "UDID": udid,
-                "USBSerialNumber": udid.replace("-", ""),
-            },
-        }
+    def _device_list(self) -> list[dict[str, Any]]:
+        return [attached(phone.state, device_id) for device_id, phone in self._attached.items()]
 
     def _tell_all(self, event: dict[str, Any]) -> None:
         for client in list(self._listeners):
             client.post(usbmux.encode(0, event))
 
 
-async def splice(left: SocketStream, right: SocketStream) -> None:
-    """Copies both ways until either side has nothing more to say; a half-closed side ends the whole connection."""
-
-    async def copy(source: SocketStream, target: SocketStream) -> None:
-        with contextlib.suppress(StreamClosed):
-            while data := await source.receive():
-                await target.send(data)
-
-    tasks = [asyncio.create_task(copy(left, right)), asyncio.create_task(copy(right, left))]
+async def _app_port(phone: Phone, port: int) -> _Port | None:
+    """A splice to an app of this phone that listens on the port; nothing else of this machine can be reached."""
+    if not phone.processes.listener(port):
+        return None
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await right.close()
+        connecting = asyncio.open_connection("127.0.0.1", port, limit=READ_LIMIT_BYTES)
+        reader, writer = await asyncio.wait_for(connecting, APP_CONNECT_LIMIT_S)
+    except (OSError, TimeoutError):
+        return None
+    app = SocketStream(reader, writer)
 
+    async def handle(stream: SocketStream, phone: Phone) -> None:
+        await splice(stream, app, phone)
 
-def _is_plist(data: bytes) -> bool:
-    try:
-        parse_dictionary(data)
-    except PlistFrameError:
-        return False
-    return True
+    return _Port(phone, handle, tls=False)

@@ -14,7 +14,6 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-NO_LIMIT = "-"
 FAILED = 127
 
 
@@ -29,8 +28,7 @@ def main(arguments: list[str]) -> int:
         if os.getppid() != int(parent):  # the phone died before the line above: no signal will ever come
             return FAILED
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if data_limit != NO_LIMIT:
-            resource.setrlimit(resource.RLIMIT_DATA, (int(data_limit), int(data_limit)))
+        resource.setrlimit(resource.RLIMIT_DATA, (int(data_limit), int(data_limit)))
         os.execve(executable, [executable, *rest], os.environ)  # noqa: S606  # becoming the app is the point
     except OSError as error:
         os.write(int(status_fd), str(error).encode())

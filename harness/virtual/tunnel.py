@@ -108,7 +108,10 @@ class TunnelStream:
 
 
 class Tunnel:
-    """The phone's address inside one tunnel. `listen` first, then `run` until the stream beneath ends."""
+    """The phone's address inside one tunnel. `listen` first, then `run` until the stream beneath ends.
+
+    A packet of the host's for whose size `takes` says no never arrives.
+    """
 
     def __init__(
         self,
@@ -117,6 +120,7 @@ class Tunnel:
         *,
         mtu_bytes: int,
         clock: Callable[[], float] = time.monotonic,
+        takes: Callable[[int], bool] = lambda size_bytes: True,
     ) -> None:
         self.tcp = TcpResponder(address, mtu_bytes=mtu_bytes)
         self._stream = stream
@@ -125,6 +129,9 @@ class Tunnel:
         self._streams: dict[ConnectionId, TunnelStream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wanted = asyncio.Event()
+        self._takes = takes
+        self._receiving: asyncio.Task[None] | None = None
+        self._dropped = False
 
     def listen(self, handler: StreamHandler, port: int = 0) -> int:
         """Serves each connection to `port` (0: a free one) by `handler` in a task of its own; returns the port."""
@@ -136,24 +143,38 @@ class Tunnel:
         """There may be packets to send."""
         self._wanted.set()
 
+    def drop(self) -> None:
+        """Ends the tunnel from the phone's side, at once and without a farewell to its connections."""
+        self._dropped = True
+        if self._receiving is not None:
+            self._receiving.cancel()
+
     async def run(self, server: CdTunnelServer) -> None:
-        """Carries packets until the other end goes; `server` has just accepted."""
+        """Carries packets until the other end goes, or `drop`; `server` has just accepted."""
         sender = asyncio.create_task(self._send_packets())
+        self._receiving = asyncio.create_task(self._receive_packets(server))
         try:
-            data = b""  # packets that came along with the handshake are already with `server`
-            while True:
-                for event in server.receive_data(data):
-                    if isinstance(event, Packet):
-                        self._take(event.data)
-                if not (data := await self._stream.receive()):
-                    return
+            await self._receiving
+        except asyncio.CancelledError:
+            if not self._dropped:
+                raise
         finally:
+            self._receiving.cancel()
             sender.cancel()
             for stream in list(self._streams.values()):
                 stream.on_reset()
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(sender, *self._tasks, return_exceptions=True)
+            await asyncio.gather(sender, self._receiving, *self._tasks, return_exceptions=True)
+
+    async def _receive_packets(self, server: CdTunnelServer) -> None:
+        data = b""  # packets that came along with the handshake are already with `server`
+        while True:
+            for event in server.receive_data(data):
+                if isinstance(event, Packet) and self._takes(len(event.data)):
+                    self._take(event.data)
+            if not (data := await self._stream.receive()):
+                return
 
     def _take(self, packet: bytes) -> None:
         self.tcp.receive_packet(packet, self._clock())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import plistlib
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,15 +10,18 @@ from typing import Any, Protocol
 import pytest
 
 from harness.virtual.running import RunningPhone, start_phone
+from tests.functional.app_packages import SLEEPER, build_ipa
+from tests.functional.whole_way import Bench
 
-BUNDLE_ID = "com.example.probe"
 EVENTUALLY_LIMIT_S = 30.0
 
 
 class StartPhone(Protocol):
-    """`phone_starter(settings, home_name)`: another phone of the same test."""
+    """`phone_starter(settings, home_name, profile)`: another phone of the same test."""
 
-    def __call__(self, settings: Mapping[str, str] | None = None, home_name: str = "phone") -> RunningPhone: ...
+    def __call__(
+        self, settings: Mapping[str, str] | None = None, home_name: str = "phone", profile: str = "iphone-16-pro"
+    ) -> RunningPhone: ...
 
 
 @pytest.fixture
@@ -30,8 +31,10 @@ def phone_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     (tmp_path / "host").mkdir()
     phones: list[RunningPhone] = []
 
-    def start(settings: Mapping[str, str] | None = None, home_name: str = "phone") -> RunningPhone:
-        phone = start_phone(settings=settings, home=tmp_path / home_name)
+    def start(
+        settings: Mapping[str, str] | None = None, home_name: str = "phone", profile: str = "iphone-16-pro"
+    ) -> RunningPhone:
+        phone = start_phone(profile, settings, home=tmp_path / home_name)
         phones.append(phone)
         monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", phone.usbmux)
         return phone
@@ -52,7 +55,7 @@ class MakeIpa(Protocol):
 
     def __call__(
         self,
-        script: str = "#!/bin/sh\nexec sleep 100\n",
+        script: str = SLEEPER,
         *,
         version: str = "1",
         info: Mapping[str, Any] | None = None,
@@ -65,28 +68,13 @@ def make_ipa(tmp_path: Path) -> MakeIpa:
     """Builds IPAs of one app, com.example.probe."""
 
     def build(
-        script: str = "#!/bin/sh\nexec sleep 100\n",
+        script: str = SLEEPER,
         *,
         version: str = "1",
         info: Mapping[str, Any] | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> Path:
-        package = tmp_path / f"probe-{version}.ipa"
-        words = {
-            "CFBundleIdentifier": BUNDLE_ID,
-            "CFBundleExecutable": "Probe",
-            "CFBundleName": "Probe",
-            "CFBundleVersion": version,
-            "CFBundleShortVersionString": f"1.{version}",
-            "UIFileSharingEnabled": True,
-            **(info or {}),
-        }
-        with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("Payload/Probe.app/Info.plist", plistlib.dumps(words))
-            archive.writestr("Payload/Probe.app/Probe", script)
-            for name, content in (files or {}).items():
-                archive.writestr(name, content)
-        return package
+        return build_ipa(tmp_path, script, version=version, info=info, files=files)
 
     return build
 
@@ -103,3 +91,13 @@ def eventually() -> Callable[[Callable[[], object]], None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def bench(tmp_path: Path, models_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A results folder and a phone's home of this test, and a way to run suites with them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(models_cache))
+    # the session sets it; this restores what was there
+    monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", "")
+    return Bench(tmp_path)

@@ -70,9 +70,12 @@ class Host:
 
     def until(self, *names: str, where: Callable[[Event], bool] = lambda _: True) -> Event:
         """Read up to the first event of one of these names."""
+        deadline = time.monotonic() + LIMIT_S  # heartbeats come for ever
         for event in self.events():
             if event["ev"] in names and where(event):
                 return event
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no {names} within {LIMIT_S:.0f} s; last: {self.seen[-3:]}")
         raise AssertionError(f"the app closed the connection before {names}; last: {self.seen[-3:]}")
 
     def ask(self, cmd: str, answer: str, **fields: object) -> Event:

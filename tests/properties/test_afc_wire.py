@@ -92,7 +92,7 @@ def test_a_large_write_is_passed_on_while_it_comes() -> None:
     assert decoder.next_event() == WriteBegin(9, 5, 1 << 30)
     for _ in range(3):
         decoder.receive_data(bytes(1000))
-        assert decoder.next_event() == WriteChunk(bytes(1000))
+        assert decoder.next_event() == WriteChunk(memoryview(bytes(1000)))
         assert decoder.next_event() is None
 
 

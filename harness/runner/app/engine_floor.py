@@ -6,6 +6,7 @@ import mmap
 import zlib
 from pathlib import Path
 
+from .anonymous import hold_in_memory
 from .engine import EngineError, EngineKind, Generation, Stage
 from .job import Job
 
@@ -56,24 +57,9 @@ class ReadFloor:
         """Allocate and read. Raises EngineError."""
         with stage.phase("read"):
             try:
-                self._read(stage)
+                self._memory = hold_in_memory(self._model, stage, _untold)
             except (OSError, ValueError) as error:
                 raise EngineError("load_error", f"read of {self._model.name}: {error}") from error
-
-    def _read(self, stage: Stage) -> None:
-        with self._model.open("rb", buffering=0) as file:
-            size = self._model.stat().st_size
-            # An anonymous mapping, not a bytearray: nothing is touched before it is read into.
-            self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            done = 0
-            with memoryview(self._memory) as view:
-                while done < size:
-                    stage.check()
-                    with view[done : done + CHUNK_BYTES] as part:
-                        count = file.readinto(part)
-                    if not count:
-                        raise EngineError("load_error", f"{self._model.name} ended at {done} of {size} bytes")
-                    done += count
 
     def effective_backend(self) -> tuple[str | None, str]:
         """The CPU: nothing else is used."""
@@ -110,6 +96,10 @@ def touch(mapping: mmap.mmap, chunk_bytes: int, stage: Stage) -> None:
             stage.check()
             with view[offset : offset + chunk_bytes] as part:
                 zlib.crc32(part)
+
+
+def _untold(done_bytes: int) -> None:
+    """The footprint shows how far the reading is."""
 
 
 def _refuse_nothing(job: Job, model: Path, home: Path) -> None:

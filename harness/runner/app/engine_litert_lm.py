@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+from .emulated_gpu import EFFECTIVE_BACKEND, EmulatedGpu
 from .engine import Cancelled, EngineError, EngineKind, Generation, Stage
 from .job import Job
 from .litert_lm_abi import Handle, LibraryMissing, LiteRtLm, StreamCallback, find_library
@@ -25,10 +26,11 @@ MAX_TOKENS_REACHED = b"Max number of tokens reached"
 
 
 class LiteRtLmEngine:
-    """One LiteRT-LM engine with one session."""
+    """One LiteRT-LM engine with one session. ``gpu``: what a job for the GPU gets where the phone emulates one."""
 
-    def __init__(self, library: Path, job: Job, model: Path, home: Path) -> None:
+    def __init__(self, library: Path, job: Job, model: Path, home: Path, gpu: EmulatedGpu | None) -> None:
         self._library_path = library
+        self._gpu = gpu if job.backend == "gpu" else None
         self._job = job
         self._model = model
         self._cache = WeightCache(job, model, home)
@@ -54,6 +56,9 @@ class LiteRtLmEngine:
                 raise EngineError("load_error", str(error)) from error
             self._api.call("set_min_log_level", LOG_WARNING)
         stage.check()
+        if self._gpu is not None:
+            with stage.phase("gpu_upload"):
+                self._gpu.upload(self._model, stage)
         if self._job.cache == "cold":
             self._cache.begin_build()
         before = self._cache.listing()
@@ -68,7 +73,8 @@ class LiteRtLmEngine:
             self._cache.complete_build()
 
     def _create_engine(self, api: LiteRtLm) -> None:
-        settings = api.handle("engine_settings_create", bytes(self._model), self._job.backend.encode(), None, None)
+        backend = self._job.backend if self._gpu is None else "cpu"
+        settings = api.handle("engine_settings_create", bytes(self._model), backend.encode(), None, None)
         if settings is None:
             raise EngineError("load_error", api.last_error())
         try:
@@ -80,7 +86,7 @@ class LiteRtLmEngine:
             self._engine = api.handle("engine_create", settings)
         finally:
             api.call("engine_settings_delete", settings)
-        if self._job.backend == "gpu":
+        if backend == "gpu":
             self._refuse_gpu(api)
         if self._engine is None:
             raise EngineError("load_error", api.last_error())
@@ -113,6 +119,11 @@ class LiteRtLmEngine:
 
     def effective_backend(self) -> tuple[str | None, str]:
         """The engine has no question for it; on the CPU the request and a successful load are the proof."""
+        if self._gpu is not None:
+            return EFFECTIVE_BACKEND, (
+                f"no GPU executed anything: this phone only emulates one. The engine ran on the CPU, and "
+                f"{self._gpu.allocated_bytes} bytes of weights were also held as graphics memory"
+            )
         return self._job.backend, f"engine settings: {self._job.backend} was requested and engine_create succeeded"
 
     def generate(self, stage: Stage) -> Generation | None:
@@ -183,13 +194,15 @@ class LiteRtLmEngine:
         )
 
     def unload(self) -> None:
-        """Delete the session and the engine."""
+        """Delete the session and the engine, and what an emulated GPU holds."""
         if self._session is not None:
             self._loaded_api.call("session_delete", self._session)
             self._session = None
         if self._engine is not None:
             self._loaded_api.call("engine_delete", self._engine)
             self._engine = None
+        if self._gpu is not None:
+            self._gpu.release()
 
 
 class _Stream:
@@ -246,14 +259,14 @@ def _refuse(job: Job, model: Path, home: Path) -> None:
         WeightCache(job, model, home).require()
 
 
-def litert_lm_kind() -> EngineKind | None:
-    """Return the engine if its library is installed for this interpreter, else None."""
+def litert_lm_kind(gpu: EmulatedGpu | None) -> EngineKind | None:
+    """Return the engine if its library is installed for this interpreter, else None. ``gpu``: see LiteRtLmEngine."""
     found = find_library()
     if found is None:
         return None
     library, version = found
 
     def create(job: Job, model: Path, home: Path) -> LiteRtLmEngine:
-        return LiteRtLmEngine(library, job, model, home)
+        return LiteRtLmEngine(library, job, model, home, gpu)
 
     return EngineKind(version, _refuse, create)

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from .connection import Connection, Server
+from .emulated_gpu import EmulatedGpu, emulated_gpu
 from .engine import EngineKind
 from .engine_floor import FLOORS
 from .engine_litert_lm import litert_lm_kind
@@ -22,6 +23,8 @@ from .job import Bye, Cancel, Hello, Ping, Refusal, Resume, Run, decode_command
 from .journal import Journal
 from .lines import MAX_LINE_BYTES
 from .memory_linux import MemoryReader
+from .notices import NoticeWatch, hold_memory_warnings
+from .system_state import STATE_VARIABLE, SystemState
 from .trial import Trial
 
 PORT_VARIABLE = "RUNNER_PORT"
@@ -43,12 +46,14 @@ SWITCH_INTERVAL_S = 0.0005
 class App:
     """The host's commands, carried out. Runs on the server's thread, except ``main_loop``."""
 
-    def __init__(self, home: Path, server: Server, events: EventLog, engines: dict[str, EngineKind]) -> None:
+    def __init__(
+        self, home: Path, server: Server, events: EventLog, engines: dict[str, EngineKind], memory: MemoryReader
+    ) -> None:
         self._home = home
         self._server = server
         self._events = events
         self._engines = engines
-        self._memory = MemoryReader()
+        self._memory = memory
         self._facts = describe(read_build_info(), {name: kind.version for name, kind in engines.items()})
         self._trial: Trial | None = None
         self._asked = False
@@ -167,6 +172,7 @@ def main() -> int:
     port_text = os.environ.get(PORT_VARIABLE, str(DEFAULT_PORT))
     if not port_text.isascii() or not port_text.isdecimal() or not 1 <= int(port_text) <= 65535:
         return _complain(f"{PORT_VARIABLE} must be a port from 1 to 65535, got {port_text!r}", EXIT_SETUP)
+    hold_memory_warnings()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     threading.stack_size(HELPER_STACK_BYTES)
     home = Path(home_text).resolve()
@@ -177,19 +183,30 @@ def main() -> int:
         if error.errno == errno.EADDRINUSE:
             return _complain(f"port {port_text} is taken: set {PORT_VARIABLE} to a free one", EXIT_PORT_TAKEN)
         return _complain(str(error), EXIT_SETUP)
-    engines = dict(FLOORS)
-    litert_lm = litert_lm_kind()
-    if litert_lm is not None:
-        engines = {"litert_lm": litert_lm, **engines}
+    events = EventLog(journal)
     try:
-        app = App(home, server, EventLog(journal), engines)
+        gpu = emulated_gpu(os.environ)
+        system = _system_state()
+        app = App(home, server, events, _engines(gpu), MemoryReader(gpu, system))
     except ValueError as error:
         return _complain(f"the phone gave the app an environment it cannot read: {error}", EXIT_SETUP)
+    NoticeWatch(events, system).start()
     threading.Thread(target=app.serve, name="server", daemon=True).start()
     app.main_loop()
     # Everything said is on disk and sent. The engine's own threads may still live: running its destructors under them
     # could crash, and a crash report would be read as the trial's end.
     os._exit(0)
+
+
+def _engines(gpu: EmulatedGpu | None) -> dict[str, EngineKind]:
+    litert_lm = litert_lm_kind(gpu)
+    return dict(FLOORS) if litert_lm is None else {"litert_lm": litert_lm, **FLOORS}
+
+
+def _system_state() -> SystemState | None:
+    """What the phone tells about itself; None when it tells nothing."""
+    path = os.environ.get(STATE_VARIABLE)
+    return None if path is None else SystemState(Path(path))
 
 
 def _complain(message: str, code: int) -> int:

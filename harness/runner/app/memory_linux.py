@@ -12,6 +12,9 @@ import resource
 import time
 from typing import NamedTuple
 
+from .emulated_gpu import EmulatedGpu
+from .system_state import SystemState
+
 SAMPLE_COLUMNS = (
     "footprint",
     "resident",
@@ -39,9 +42,14 @@ class Peaks(NamedTuple):
 
 
 class MemoryReader:
-    """Reads this process's memory. Keeps one file open; safe to call from any thread."""
+    """Reads this process's memory. Keeps one file open; safe to call from any thread.
 
-    def __init__(self) -> None:
+    ``metal`` and ``thermal`` are what a virtual phone emulates; None where it emulates none.
+    """
+
+    def __init__(self, gpu: EmulatedGpu | None = None, system: SystemState | None = None) -> None:
+        self._gpu = gpu
+        self._system = system
         self._status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
         limit = os.environ.get(LIMIT_VARIABLE)
         # Anything but a number is a mistake of the phone's and must not look like "no limit".
@@ -57,12 +65,12 @@ class MemoryReader:
             _field(status, b"\nVmRSS:"),
             _field(status, b"\nVmSize:"),
             None if self._limit_bytes is None else max(0, self._limit_bytes - footprint),
-            None,
+            None if self._gpu is None else self._gpu.allocated_bytes,
             None,
             usage.ru_majflt,
             usage.ru_minflt + usage.ru_majflt,
             time.process_time_ns(),
-            None,
+            None if self._system is None else self._system.thermal,
         )
 
     def footprint(self) -> int:

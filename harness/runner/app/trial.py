@@ -25,7 +25,7 @@ SETTLE_S = 0.2
 """Sampling goes on this long after the unload, so that memory given back late is not called left over."""
 TOKEN_EVENT_NS = 50_000_000
 """At most 20 token events a second."""
-LOAD_PHASES = ("map", "read", "create_engine", "create_session")
+LOAD_PHASES = ("map", "read", "gpu_upload", "create_engine", "create_session")
 
 NOTHING_GENERATED = Generation(None, None, None, None, None, None, None)
 

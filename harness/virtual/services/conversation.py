@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.virtual.stream import StreamClosed
@@ -26,6 +27,25 @@ async def receive_plist(stream: Stream) -> Plist | None:
                 return None
             raise
     return message
+
+
+async def until_first(*works: Coroutine[Any, Any, None]) -> None:
+    """Runs all of `works` until the first of them is done, ends the others, and raises what that one raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+async def read_to_the_end(stream: Stream) -> None:
+    """Returns when the client hangs up; what it says until then is not looked at."""
+    while await stream.receive():
+        pass
 
 
 async def send_plist(stream: Stream, message: Mapping[str, Any], *, binary: bool = False) -> None:

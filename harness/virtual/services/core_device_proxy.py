@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HANDSHAKE_LIMIT_S = 30.0
+LARGE_PACKET_BYTES = 8192
+"""Some phones lose packets of the host above this size: the setting `drop_large_packets` makes this one do so."""
 _PHONE_HOST, _CLIENT_HOST = 1, 2
 
 
@@ -39,15 +41,23 @@ async def serve(stream: Stream, phone: Phone) -> None:
         return
     network = _private_network()
     phone_address, client_address = network + _PHONE_HOST, network + _CLIENT_HOST
-    tunnel = Tunnel(stream, phone_address, mtu_bytes=mtu_bytes)
+    tunnel = Tunnel(
+        stream,
+        phone_address,
+        mtu_bytes=mtu_bytes,
+        takes=lambda size_bytes: size_bytes <= LARGE_PACKET_BYTES or not phone.state.drop_large_packets,
+    )
     rsd_port = rsd.offer(phone, tunnel.listen)
     await stream.send(
         server.accept(server=phone_address, client=client_address, rsd_port=rsd_port, mtu_bytes=mtu_bytes)
     )
+    phone.tunnels.add(tunnel)
     try:
         await tunnel.run(server)
     except CdTunnelError as error:
         logger.warning("a tunnel broke: %s", error)
+    finally:
+        phone.tunnels.discard(tunnel)
 
 
 async def _handshake(stream: Stream, server: CdTunnelServer) -> int:

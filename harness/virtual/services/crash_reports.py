@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.virtual.services.files import serve_directory
+from harness.virtual.services.files import Place, serve_directory
 
 if TYPE_CHECKING:
     from harness.virtual.phone import Phone
@@ -19,4 +19,4 @@ async def serve_mover(stream: Stream, phone: Phone) -> None:
 
 async def serve_files(stream: Stream, phone: Phone) -> None:
     """com.apple.crashreportcopymobile: AFC over the reports."""
-    await serve_directory(stream, phone, phone.state.crash_reports)
+    await serve_directory(stream, phone, phone.state.crash_reports, place=Place.REPORTS)

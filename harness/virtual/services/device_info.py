@@ -45,12 +45,16 @@ class DeviceInfo:
             {
                 "pid": process.pid,
                 "name": process.name,
-                "realAppName": process.device_path,
+                "realAppName": self._told_path(process.device_path),
                 "isApplication": process.bundle_id is not None,
                 "startDate": date(process.started_at.timestamp()),
             }
             for process in self._phone.processes.listing()
         ]
+
+    def _told_path(self, path: str) -> str:
+        """Before iOS 17 without /private: tools of that time compare it with an app's path less that prefix."""
+        return path.removeprefix("/private") if self._phone.state.os_numbers < (17,) else path
 
     async def _is_running(self, pid: object) -> object:
         return self._phone.processes.is_running(whole_number(pid, "the pid"))
@@ -59,7 +63,7 @@ class DeviceInfo:
         wanted = whole_number(pid, "the pid")
         for process in self._phone.processes.listing():
             if process.pid == wanted:
-                return process.device_path
+                return self._told_path(process.device_path)
         raise no_such_process(wanted)
 
     async def _mach_time_info(self) -> object:

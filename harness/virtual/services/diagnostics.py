@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from harness.virtual.services.conversation import receive_plist, send_plist
@@ -54,13 +53,13 @@ def _success(diagnostics: dict[str, Any]) -> dict[str, Any]:
 
 def _registry(request: Plist, state: PhoneState) -> dict[str, Any]:
     if {request.get("EntryClass"), request.get("EntryName")} & _BATTERY_ENTRIES:
-        return {"IORegistry": battery_registry(state.battery)}
+        return {"IORegistry": battery_registry(state.battery, state.unix_time())}
     if request.get("CurrentPlane") is not None:
         return {"IORegistry": {"name": "Root", "children": []}}
     return {}
 
 
-def battery_registry(battery: Battery) -> dict[str, Any]:
+def battery_registry(battery: Battery, unix_time: float) -> dict[str, Any]:
     """The IORegistry entry of the battery; `Temperature` is in hundredths of a degree Celsius."""
     current = battery.current_milliamperes if battery.charging else -battery.current_milliamperes
     return {
@@ -69,6 +68,7 @@ def battery_registry(battery: Battery) -> dict[str, Any]:
         "AppleRawMaxCapacity": battery.full_capacity_mah,
         "AtCriticalLevel": False,
         "BatteryInstalled": True,
+        "BootVoltage": battery.voltage_millivolts,
         "CurrentCapacity": battery.percent,
         "CycleCount": battery.cycle_count,
         "DesignCapacity": battery.design_capacity_mah,
@@ -78,8 +78,10 @@ def battery_registry(battery: Battery) -> dict[str, Any]:
         "IsCharging": battery.charging,
         "MaxCapacity": 100,
         "NominalChargeCapacity": battery.full_capacity_mah,
+        # a made-up number: clients print it, nothing depends on it
+        "Serial": "VIRTUALBATTERY000",
         "Temperature": round(battery.temperature_celsius * 100),
-        "UpdateTime": int(time.time()),
+        "UpdateTime": int(unix_time),
         "Voltage": battery.voltage_millivolts,
     }
 

@@ -1,5 +1,7 @@
 """`com.apple.instruments.dtservicehub`: one DTX connection, its channels, and an instrument behind each.
 
+Before iOS 17 the same conversation stands behind lockdownd's DVTSecureSocketProxy, inside TLS.
+
 Every channel handles its messages in order, in a task of its own; channels do not wait for each other. Unknown
 services, channels and selectors are refused with an NSError. All tasks end with the connection.
 """
@@ -13,7 +15,14 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from harness.virtual.services import device_info, process_control, sysmontap
+from harness.virtual.services import (
+    condition_inducer,
+    device_info,
+    graphics,
+    mobile_notifications,
+    process_control,
+    sysmontap,
+)
 from harness.virtual.services.instrument import (
     Channel,
     Instrument,
@@ -34,7 +43,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 INSTRUMENTS: dict[str, Callable[[Channel, Phone], Instrument]] = {
+    condition_inducer.IDENTIFIER: condition_inducer.ConditionInducer,
     device_info.IDENTIFIER: device_info.DeviceInfo,
+    graphics.IDENTIFIER: graphics.Graphics,
+    mobile_notifications.IDENTIFIER: mobile_notifications.MobileNotifications,
     process_control.IDENTIFIER: process_control.ProcessControl,
     sysmontap.IDENTIFIER: sysmontap.Sysmontap,
 }
@@ -64,6 +76,9 @@ class _OpenChannel:
 
     async def send_data(self, payload: bytes) -> None:
         await self._connection.send(MessageType.DATA, -self._code, payload=payload)
+
+    async def send_object(self, payload: bytes, *, expects_reply: bool = False) -> None:
+        await self._connection.send(MessageType.OBJECT, -self._code, payload=payload, expects_reply=expects_reply)
 
     async def put(self, message: DtxMessage) -> None:
         await self._waiting.put(message)
@@ -121,6 +136,7 @@ class _Connection:
         payload: bytes = b"",
         arguments: tuple[object, ...] = (),
         reply_to: DtxMessage | None = None,
+        expects_reply: bool = False,
     ) -> None:
         """Sends one message; fragments of two never mix."""
         message = DtxMessage(
@@ -128,6 +144,7 @@ class _Connection:
             identifier=next(self._identifiers) if reply_to is None else reply_to.identifier,
             channel=channel,
             conversation=0 if reply_to is None else reply_to.conversation + 1,
+            expects_reply=expects_reply,
             arguments=tuple(archive_argument(argument) for argument in arguments),
             payload=payload,
         )
@@ -154,7 +171,7 @@ class _Connection:
 
     async def _take(self, message: DtxMessage) -> None:
         if message.conversation % 2:
-            return  # a reply: nothing that is sent from here asks for one
+            return  # a reply: what is sent from here and asks for one does so for form's sake
         if message.channel == CONTROL_CHANNEL:
             await self.answer(message, self._selectors)
         elif (channel := self._channels.get(message.channel)) is not None:

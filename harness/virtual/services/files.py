@@ -14,9 +14,13 @@ import shutil
 import stat
 import struct
 from collections.abc import Callable
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.virtual.events import AppFileReached, ReportOpened
+from harness.virtual.stream import SocketStream
+from harness.virtual.switches import harm_file
 from harness.virtual.wire.afc import (
     AfcDecoder,
     AfcError,
@@ -31,14 +35,14 @@ from harness.virtual.wire.afc import (
 
 if TYPE_CHECKING:
     from harness.virtual.phone import Phone
-    from harness.virtual.state import PhoneState
     from harness.virtual.stream import Stream
 
 OPEN_FILES_LIMIT = 256
 READ_LIMIT_BYTES = 8 * 1024 * 1024
 HASH_READ_BYTES = 1024 * 1024
+_READ_ONLY = 1
 _OPEN_FLAGS = {
-    1: os.O_RDONLY,
+    _READ_ONLY: os.O_RDONLY,
     2: os.O_RDWR | os.O_CREAT,
     3: os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
     4: os.O_RDWR | os.O_CREAT | os.O_TRUNC,
@@ -70,14 +74,25 @@ Answer = tuple[Operation, bytes, bytes]
 _DONE: Answer = (Operation.STATUS, struct.pack("<Q", Status.SUCCESS), b"")
 
 
-async def serve_directory(stream: Stream, phone: Phone, root: Path, *, only: str | None = None) -> None:
+class Place(Enum):
+    """Whose files these are: faults are aimed at an app's files or at reports."""
+
+    MEDIA = auto()
+    CONTAINER = auto()
+    REPORTS = auto()
+
+
+async def serve_directory(
+    stream: Stream, phone: Phone, root: Path, *, only: str | None = None, place: Place = Place.MEDIA
+) -> None:
     """Speaks AFC until the client goes. With `only`, nothing but that folder of `root` can be reached."""
-    session = _Session(root, only, phone.state)
+    session = _Session(root, only, phone, place)
     decoder = AfcDecoder()
     write: WriteBegin | None = None
     outcome = Status.SUCCESS
+    receive = stream.receive_view if isinstance(stream, SocketStream) else stream.receive
     try:
-        while data := await stream.receive():
+        while data := await receive():
             decoder.receive_data(data)
             while (event := decoder.next_event()) is not None:
                 if isinstance(event, WriteBegin):
@@ -98,11 +113,15 @@ async def serve_directory(stream: Stream, phone: Phone, root: Path, *, only: str
 class _Session:
     """The open files of one connection and what can be asked about the directory."""
 
-    def __init__(self, root: Path, only: str | None, state: PhoneState) -> None:
+    def __init__(self, root: Path, only: str | None, phone: Phone, place: Place) -> None:
         self._root = root.resolve()
         self._only = only
-        self._state = state
+        self._state = phone.state
+        self._events = phone.events
+        self._switches = phone.switches
+        self._place = place
         self._files: dict[int, int] = {}
+        self._written: set[int] = set()
         self._next_handle = 1
         self._operations: dict[int, Callable[[bytes], Answer]] = {
             Operation.READ_DIR: self._read_dir,
@@ -154,15 +173,33 @@ class _Session:
             return Status.INVALID_ARGUMENT
         return Status.SUCCESS if self._state.take_disk(begin.size_bytes) else Status.NO_SPACE
 
-    def write(self, handle: int, data: bytes) -> Status:
+    def write(self, handle: int, data: memoryview) -> Status:
         """Appends to what a write has brought so far."""
-        view = memoryview(data)
+        descriptor = self._files[handle]
+        self._written.add(handle)
         try:
-            while view:
-                view = view[os.write(self._files[handle], view) :]
+            if self._place is Place.CONTAINER and self._events.has_write_marks:
+                data = self._write_to_marks(descriptor, data)
+            if self._switches.write_status is not None and self._place is Place.CONTAINER:
+                status, self._switches.write_status = Status(self._switches.write_status), None
+                return status
+            _write_all(descriptor, data)
         except OSError as error:
             return _status_of(error)
         return Status.SUCCESS
+
+    def _write_to_marks(self, descriptor: int, data: memoryview) -> memoryview:
+        """Writes up to the last mark within `data`, telling of each; returns what is left when a fault strikes."""
+        position = os.lseek(descriptor, 0, os.SEEK_CUR)
+        after = position or -1
+        while (mark := self._events.next_write_mark(after, position + len(data))) is not None:
+            _write_all(descriptor, data[: mark - position])
+            data = data[mark - position :]
+            after = position = mark
+            self._events.emit(AppFileReached(mark))
+            if self._switches.write_status is not None:
+                break
+        return data
 
     def close(self) -> None:
         """Closes what the client left open."""
@@ -256,6 +293,8 @@ class _Session:
         descriptor = os.open(path, _OPEN_FLAGS[mode] | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         handle, self._next_handle = self._next_handle, self._next_handle + 1
         self._files[handle] = descriptor
+        if self._place is Place.REPORTS and mode == _READ_ONLY:
+            self._events.emit(ReportOpened())
         return Operation.OPEN_RESULT, struct.pack("<Q", handle), b""
 
     def _read(self, body: bytes) -> Answer:
@@ -276,8 +315,13 @@ class _Session:
 
     def _close(self, body: bytes) -> Answer:
         (handle,) = struct.unpack_from("<Q", body)
-        os.close(self._file(handle))
+        descriptor = self._file(handle)
+        if handle in self._written and self._place is Place.CONTAINER and self._switches.file_harm is not None:
+            harm_file(descriptor, self._switches.file_harm)
+            self._switches.file_harm = None
+        self._written.discard(handle)
         del self._files[handle]
+        os.close(descriptor)
         return _DONE
 
     def _set_size(self, body: bytes) -> Answer:
@@ -345,6 +389,11 @@ class _Session:
     def _hash_range(self, body: bytes) -> Answer:
         start, size = struct.unpack_from("<QQ", body)
         return Operation.DATA, b"", _digest(self._path(body[16:]), start, size)
+
+
+def _write_all(descriptor: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def _status_of(error: OSError) -> Status:

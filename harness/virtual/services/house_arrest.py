@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.virtual.services.conversation import receive_plist, send_plist
-from harness.virtual.services.files import serve_directory
+from harness.virtual.services.files import Place, serve_directory
 from harness.virtual.wire.plist import PlistFrameError
 
 if TYPE_CHECKING:
@@ -36,4 +36,5 @@ async def serve(stream: Stream, phone: Phone) -> None:
         return
     app.make_container()
     await send_plist(stream, {"Status": "Complete"})
-    await serve_directory(stream, phone, app.container, only="Documents" if documents_only else None)
+    only = "Documents" if documents_only else None
+    await serve_directory(stream, phone, app.container, only=only, place=Place.CONTAINER)

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from harness.virtual import ipa
 from harness.virtual.apps import BadBundle, InstalledApp, read_info
+from harness.virtual.events import InstallRequested, NotificationPosted
 from harness.virtual.services.conversation import receive_plist, send_plist
+from harness.virtual.services.guard import hang
+from harness.virtual.services.notification_proxy import APP_INSTALLED, APP_UNINSTALLED
 from harness.virtual.wire.plist import Plist, PlistFrameError
 
 if TYPE_CHECKING:
     from harness.virtual.phone import Phone
     from harness.virtual.stream import Stream
 
+NAME = "com.apple.mobile.installation_proxy"
 BROWSE_AT_ONCE = 20
 # MISErrorDomain-like details clients print; 3 is what a package that cannot be read gives
 EXTRACTION_FAILED_DETAIL = 3
@@ -77,6 +81,11 @@ async def serve(stream: Stream, phone: Phone) -> None:
 
 
 async def _install(stream: Stream, phone: Phone, request: Plist) -> None:
+    phone.events.emit(InstallRequested())
+    if NAME in phone.switches.hanging_services:
+        # a fault of this very moment
+        await hang(stream)
+        return
     package = _staged(phone, request.get("PackagePath"))
     staging = phone.apps.staging / uuid.uuid4().hex
     staging.mkdir()
@@ -97,6 +106,7 @@ async def _install(stream: Stream, phone: Phone, request: Plist) -> None:
         except BadBundle as error:
             raise _Refused("ApplicationVerificationFailed", str(error)) from error
         await _progress(stream, _AFTER_ADOPTING)
+        phone.events.emit(NotificationPosted(APP_INSTALLED))
         await send_plist(stream, {"Status": "Complete"})
     finally:
         await asyncio.to_thread(ipa.discard, staging)
@@ -112,6 +122,7 @@ async def _uninstall(stream: Stream, phone: Phone, request: Plist) -> None:
     await send_plist(stream, {"Status": "RemovingApplication", "PercentComplete": 50})
     await phone.processes.kill_bundle(bundle_id)
     await asyncio.to_thread(phone.apps.remove, bundle_id)
+    phone.events.emit(NotificationPosted(APP_UNINSTALLED))
     await send_plist(stream, {"Status": "Complete"})
 
 
@@ -153,6 +164,8 @@ def _selected(phone: Phone, options: Plist) -> list[InstalledApp]:
 
 def _attributes(app: InstalledApp, options: Plist) -> dict[str, Any]:
     everything: dict[str, Any] = {
+        # clients count on it; an app without one is shown under its bundle's name
+        "CFBundleDisplayName": app.info.get("CFBundleName", app.executable_name),
         **app.info,
         "ApplicationType": app.kind,
         "Path": app.device_bundle,

@@ -16,6 +16,9 @@ POSIX_DOMAIN = "NSPOSIXErrorDomain"
 ESRCH = 3
 """Darwin's errno for "no such process"."""
 
+SELECTOR_LIMIT_CHARS = 200
+"""How much of an unknown selector a refusal repeats."""
+
 Selector = Callable[..., Awaitable[object]]
 """Called with one object per colon of its name; what it returns is the reply, None a bare acknowledgement."""
 
@@ -39,6 +42,10 @@ class Channel(Protocol):
         """Sends a DATA message. Raises StreamClosed."""
         ...
 
+    async def send_object(self, payload: bytes, *, expects_reply: bool = False) -> None:
+        """Sends an OBJECT message, a notification; nobody waits for the reply it may ask for. Raises StreamClosed."""
+        ...
+
 
 class Instrument(Protocol):
     """One open channel's service."""
@@ -60,11 +67,15 @@ async def invoke(selectors: Mapping[str, Selector], message: DtxMessage) -> obje
     except ArchiveError as error:
         raise Refused(f"the call cannot be read: {error}") from error
     method = selectors.get(name) if isinstance(name, str) else None
+    if not isinstance(name, str):
+        # never shown: an archive may refer to one list from many places, and grows without bound when written out
+        raise Refused(f"a selector must be a string, got {type(name).__name__}")
     if method is None:
         # clients recognise a missing selector by the end of this sentence
-        raise Refused(f"Unable to invoke {name!r} - it does not respond to the selector")
-    if len(arguments) != str(name).count(":"):
-        raise Refused(f"{name} takes {str(name).count(':')} arguments, {len(arguments)} came")
+        shown = name[:SELECTOR_LIMIT_CHARS]
+        raise Refused(f"Unable to invoke {shown!r} - it does not respond to the selector")
+    if len(arguments) != name.count(":"):
+        raise Refused(f"{name} takes {name.count(':')} arguments, {len(arguments)} came")
     return await method(*arguments)
 
 

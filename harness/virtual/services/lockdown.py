@@ -10,7 +10,10 @@ import secrets
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from harness.virtual.events import NotificationPosted
 from harness.virtual.services.conversation import receive_plist, send_plist
+from harness.virtual.services.guard import guarded
+from harness.virtual.services.notification_proxy import DEVICE_NAME_CHANGED
 from harness.virtual.services.values import all_values, domain_values
 from harness.virtual.state import Trust
 from harness.virtual.trust import BadPairRecord
@@ -119,6 +122,7 @@ def _set_value(request: Plist, phone: Phone, *, paired: bool) -> dict[str, Any]:
     if not isinstance(name, str) or not 0 < len(name) <= NAME_LIMIT_CHARS:
         return {"Error": "InvalidValue"}
     phone.state.rename(name)
+    phone.events.emit(NotificationPosted(DEVICE_NAME_CHANGED))
     return {"Key": "DeviceName", "Value": name}
 
 
@@ -152,10 +156,15 @@ def _session_error(request: Plist, phone: Phone, host_id: str | None) -> str | N
 def _start_service(request: Plist, phone: Phone, host_id: str | None) -> dict[str, Any]:
     name = request.get("Service")
     service = phone.services.get(name) if isinstance(name, str) else None
-    if service is None:
+    if service is None or not isinstance(name, str):
         return {"Error": "InvalidService"}
     if host_id is None:
         return {"Error": "NoRunningSession"}
+    if (refusal := phone.switches.refused_services.get(name)) is not None:
+        return {"Error": refusal}
+    service = guarded(name, service)
+    if phone.state.plain_services:
+        return {"Service": name, "Port": phone.offer_port(service, tls=False), "EnableServiceSSL": False}
     port = phone.offer_port(_behind_tls(service, host_id))
     return {"Service": name, "Port": port, "EnableServiceSSL": True}
 

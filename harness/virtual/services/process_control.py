@@ -131,7 +131,7 @@ class ProcessControl:
             self._hold(event)
             return
         if isinstance(event, ProcessOutput):
-            if event.pid in self._launched:
+            if event.pid in self._launched and event.text:
                 self._enqueue(event)
             return
         self._launched.discard(event.pid)

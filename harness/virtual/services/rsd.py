@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.virtual.services import dtservicehub, lockdown
+from harness.virtual.services import app_service, dtservicehub, lockdown, open_stdio
 from harness.virtual.services.conversation import receive_plist, send_plist
+from harness.virtual.services.guard import guarded
+from harness.virtual.services.remote_service import RemoteService
 from harness.virtual.stream import Stream
 from harness.virtual.tunnel import StreamHandler
 from harness.virtual.wire.plist import PlistFrameError
-from harness.virtual.wire.remote_xpc import Closed, Opened, RemoteXpcError, RemoteXpcServer
 from harness.virtual.wire.xpc import UInt64, XpcObject
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ DTSERVICEHUB = "com.apple.instruments.dtservicehub"
 SHIM_SUFFIX = ".shim.remote"
 SHIM_ENTITLEMENT = TRUSTED_LOCKDOWN
 INSTRUMENTS_ENTITLEMENT = "com.apple.private.dt.instruments.dtservicehub.client"
+CORE_DEVICE_ENTITLEMENT = "com.apple.private.CoreDevice.canInstallCustomerContent"
+"""Of appservice and openstdiosocket in published lists of what phones announce."""
 MESSAGING_PROTOCOL_VERSION = UInt64(7)
 REMOTE_XPC_VERSION_FLAGS = UInt64(0x0100000000000006)
 """Both as current phones and hosts announce themselves."""
@@ -48,24 +51,32 @@ def offer(phone: Phone, listen: Listen) -> int:
     """Puts every service of `phone` on a port by `listen`; returns the port of remote service discovery itself."""
     services: dict[str, XpcObject] = {}
     for name, entry in _offers(phone).items():
-        port = listen(_bound(entry.handler, phone))
+        port = listen(_bound(guarded(name.removesuffix(SHIM_SUFFIX), entry.handler), phone))
         services[name] = {
             "Entitlement": entry.entitlement,
             "Port": str(port),
             "Properties": {**entry.properties},
         }
-    return listen(_control(_handshake(phone, services)))
+    return listen(_control(phone, _handshake(phone, services)))
 
 
 def _offers(phone: Phone) -> Mapping[str, _Offer]:
     offers = {TRUSTED_LOCKDOWN: _Offer(_checked_in(lockdown.serve_trusted), SHIM_ENTITLEMENT)}
     for name, handler in phone.services.items():
         offers[name + SHIM_SUFFIX] = _Offer(_checked_in(handler), SHIM_ENTITLEMENT)
-    if phone.state.developer_mode:
-        # the service comes with the developer image, which a phone mounts only in Developer Mode
+    if phone.state.developer_services:
+        # these come with the developer image, which a phone mounts only in Developer Mode
         properties: dict[str, XpcObject] = {"Features": ["com.apple.dt.profile"], "version": UInt64(1)}
         offers[DTSERVICEHUB] = _Offer(dtservicehub.serve, INSTRUMENTS_ENTITLEMENT, properties)
+        features: list[XpcObject] = [*app_service.features(phone.state.os_numbers)]
+        offers[app_service.SERVICE_NAME] = _core_device(app_service.serve, features)
+        offers[open_stdio.SERVICE_NAME] = _core_device(open_stdio.serve, [])
     return offers
+
+
+def _core_device(handler: Handler, features: list[XpcObject]) -> _Offer:
+    properties: dict[str, XpcObject] = {"Features": features, "ServiceVersion": UInt64(1), "UsesRemoteXPC": True}
+    return _Offer(handler, CORE_DEVICE_ENTITLEMENT, properties)
 
 
 def _handshake(phone: Phone, services: dict[str, XpcObject]) -> dict[str, XpcObject]:
@@ -94,22 +105,11 @@ def _handshake(phone: Phone, services: dict[str, XpcObject]) -> dict[str, XpcObj
     }
 
 
-def _control(handshake: dict[str, XpcObject]) -> StreamHandler:
+def _control(phone: Phone, handshake: dict[str, XpcObject]) -> StreamHandler:
     async def serve(stream: Stream) -> None:
-        peer = RemoteXpcServer()
-        try:
-            await stream.send(peer.data_to_send())
-            while data := await stream.receive():
-                for event in peer.receive_data(data):
-                    if isinstance(event, Opened):
-                        peer.send(handshake)
-                    elif isinstance(event, Closed):
-                        return
-                    # the client's own Handshake asks for nothing
-                if answer := peer.data_to_send():
-                    await stream.send(answer)
-        except RemoteXpcError as error:
-            logger.warning("a RemoteXPC client was cut off: %s", error)
+        # the client's own Handshake asks for nothing
+        strict = phone.switches.strict_http2_windows
+        await RemoteService(stream, greeting=handshake, strict_windows=strict).run()
 
     return serve
 

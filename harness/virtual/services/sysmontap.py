@@ -123,9 +123,12 @@ class Sysmontap:
         with contextlib.suppress(StreamClosed):
             await self._channel.send_data(archive({"k": 0, "tv": 0}))
             while True:
-                await self._channel.send_data(archive(self._sample(config)))
+                switches = self._phone.switches
+                if not switches.sysmontap_silent:
+                    await self._channel.send_data(archive(self._sample(config)))
+                interval_s = max(config.interval_s, switches.sysmontap_interval_s or 0.0)
                 # a client slower than the interval gets fewer samples, not a burst of late ones
-                due = max(due + config.interval_s, clock())
+                due = max(due + interval_s, clock())
                 await asyncio.sleep(due - clock())
 
     def _sample(self, config: Config) -> list[object]:

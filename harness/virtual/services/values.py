@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 from harness.virtual.state import Trust
@@ -45,7 +44,7 @@ def all_values(phone: Phone, *, paired: bool) -> dict[str, Any]:
             "SerialNumber": state.serial_number,
             "SupportedDeviceFamilies": [1],
             "TelephonyCapability": True,
-            "TimeIntervalSince1970": time.time(),
+            "TimeIntervalSince1970": state.unix_time(),
             "TimeZone": "Etc/UTC",
             "TimeZoneOffsetFromUTC": 0.0,
             "TrustedHostAttached": True,

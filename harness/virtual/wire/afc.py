@@ -94,9 +94,9 @@ class WriteBegin:
 
 @dataclass(frozen=True)
 class WriteChunk:
-    """Some of the bytes to write, never empty."""
+    """Some of the bytes to write, never empty; a part of what was fed last, so good only until the next is fed."""
 
-    data: bytes
+    data: memoryview
 
 
 @dataclass(frozen=True)
@@ -121,27 +121,33 @@ def encode_status(number: int, status: Status) -> bytes:
 
 
 class AfcDecoder:
-    """Bytes in, events out; holds at most one small request or one piece of what was fed."""
+    """Bytes in, events out; holds at most one small request, and the piece fed last.
+
+    Feed, take events until None, feed again: what a write brings is given as views of the piece, never copied.
+    """
 
     def __init__(self) -> None:
+        # the beginning of a request that is not whole yet; else empty
         self._buffer = bytearray()
+        self._piece = memoryview(b"")
         self._write: WriteBegin | None = None
         self._write_left = 0
 
     @property
     def at_boundary(self) -> bool:
         """Whether the stream may end here without cutting a packet."""
-        return not self._buffer and self._write is None
+        return not self._buffer and not self._piece and self._write is None
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: bytes | memoryview) -> None:
         """Takes bytes from the wire."""
-        self._buffer += data
+        # a caller that takes every event before it feeds again never pays for this copy
+        self._piece = memoryview(b"".join((self._piece, data)) if self._piece else data)
 
     def next_event(self) -> Event | None:
         """The next event, or None when more bytes are needed; raises AfcError."""
         if self._write is not None:
             return self._next_of_write(self._write)
-        if len(self._buffer) < _HEADER.size:
+        if not self._gather(_HEADER.size):
             return None
         magic, whole, own, number, operation = _HEADER.unpack_from(self._buffer)
         if magic != MAGIC:
@@ -152,20 +158,27 @@ class AfcDecoder:
             return self._begin_write(whole, number)
         if whole > _HEADER.size + REQUEST_LIMIT_BYTES:
             raise AfcError(f"a request of {whole} bytes (operation {operation}) exceeds {REQUEST_LIMIT_BYTES}")
-        if len(self._buffer) < whole:
+        if not self._gather(whole):
             return None
-        body = bytes(self._buffer[_HEADER.size : whole])
-        del self._buffer[:whole]
+        body = bytes(self._buffer[_HEADER.size :])
+        self._buffer.clear()
         return Request(number, operation, body)
+
+    def _gather(self, size: int) -> bool:
+        """Moves bytes of the piece until the buffer holds `size`; False when there are not enough."""
+        missing = max(0, size - len(self._buffer))
+        self._buffer += self._piece[:missing]
+        self._piece = self._piece[missing:]
+        return len(self._buffer) >= size
 
     def _begin_write(self, whole: int, number: int) -> Event | None:
         size = whole - _HEADER.size - _HANDLE.size
         if not 0 <= size <= WRITE_LIMIT_BYTES:
             raise AfcError(f"a write packet of {whole} bytes has no handle or exceeds {WRITE_LIMIT_BYTES} bytes")
-        if len(self._buffer) < _HEADER.size + _HANDLE.size:
+        if not self._gather(_HEADER.size + _HANDLE.size):
             return None
         (handle,) = _HANDLE.unpack_from(self._buffer, _HEADER.size)
-        del self._buffer[: _HEADER.size + _HANDLE.size]
+        self._buffer.clear()
         self._write = WriteBegin(number, handle, size)
         self._write_left = size
         return self._write
@@ -174,12 +187,9 @@ class AfcDecoder:
         if self._write_left == 0:
             self._write = None
             return WriteEnd(write.number)
-        if not self._buffer:
+        if not self._piece:
             return None
-        if len(self._buffer) <= self._write_left:
-            chunk, self._buffer = bytes(self._buffer), bytearray()
-        else:
-            chunk = bytes(self._buffer[: self._write_left])
-            del self._buffer[: self._write_left]
+        chunk = self._piece[: self._write_left]
+        self._piece = self._piece[len(chunk) :]
         self._write_left -= len(chunk)
         return WriteChunk(chunk)

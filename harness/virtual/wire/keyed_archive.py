@@ -49,22 +49,33 @@ class NSError:
         return NSError(archive.decode("NSDomain"), archive.decode("NSCode"), archive.decode("NSUserInfo") or {})
 
 
+def _field(archive: Any, name: str, kind: type) -> Any:
+    """The field, which must be of this very type.
+
+    Never converted: bytes(n) makes n zeros, and the text of lists that share parts grows without bound.
+    """
+    value = archive.decode(name)
+    if not isinstance(value, kind):
+        raise ArchiveError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
 class _NSUUID:
     @staticmethod
     def decode_archive(archive: Any) -> bytes:
-        return bytes(archive.decode("NS.uuidbytes"))
+        return bytes(_field(archive, "NS.uuidbytes", bytes))
 
 
 class _NSString:
     @staticmethod
     def decode_archive(archive: Any) -> str:
-        return str(archive.decode("NS.string"))
+        return str(_field(archive, "NS.string", str))
 
 
 class _NSData:
     @staticmethod
     def decode_archive(archive: Any) -> bytes:
-        return bytes(archive.decode("NS.data"))
+        return bytes(_field(archive, "NS.data", bytes))
 
 
 _DECODED: dict[str, type] = {

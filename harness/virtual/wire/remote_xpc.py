@@ -2,7 +2,8 @@
 
 Stream 1 is the root, stream 3 carries replies. No HTTP is spoken: HEADERS are empty and only open streams. The
 bring-up, after the client's preface and SETTINGS: acknowledge, open 1 with an empty dictionary and the 0x201
-message, open 3 with INIT_HANDSHAKE. The client's flow-control windows are honoured; what they do not admit waits.
+message, open 3 with INIT_HANDSHAKE. The client's flow-control windows are honoured; what they do not admit waits. The
+own windows are enforced: a client that oversteps one gets GOAWAY.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ MAXIMUM_FRAME_BYTES = 16_384
 """SETTINGS_MAX_FRAME_SIZE of RFC 9113 when neither side changes it; also what is sent at most."""
 DEFAULT_WINDOW_BYTES = 65_535
 MAXIMUM_WINDOW_BYTES = (1 << 31) - 1
+FLOW_CONTROL_ERROR = 3
+"""RFC 9113 §7."""
 OWN_STREAM_WINDOW_BYTES = 1024 * 1024
 OWN_CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
 MAXIMUM_STREAMS = 100
@@ -74,9 +77,12 @@ RemoteXpcEvent = Opened | MessageReceived | Closed
 
 
 class RemoteXpcServer:
-    """Bytes in by `receive_data`, events out; bytes to send by `data_to_send`."""
+    """Bytes in by `receive_data`, events out; bytes to send by `data_to_send`.
 
-    def __init__(self) -> None:
+    With `strict_windows` the client is granted HTTP/2's default windows and not a byte more.
+    """
+
+    def __init__(self, *, strict_windows: bool = False) -> None:
         self._input = bytearray()
         self._output = bytearray()
         self._events: list[RemoteXpcEvent] = []
@@ -88,12 +94,17 @@ class RemoteXpcServer:
         self._initial_window = DEFAULT_WINDOW_BYTES
         self._connection_window = DEFAULT_WINDOW_BYTES
         self._stream_windows: dict[int, int] = {}
+        # what the client may still send: per stream, and 0 for the connection; and what it is to be given back
+        self._own_initial_window = DEFAULT_WINDOW_BYTES if strict_windows else OWN_STREAM_WINDOW_BYTES
+        self._rooms = {0: DEFAULT_WINDOW_BYTES if strict_windows else OWN_CONNECTION_WINDOW_BYTES}
+        self._returns: dict[int, int] = {}
         own = {
             SettingsFrame.MAX_CONCURRENT_STREAMS: MAXIMUM_STREAMS,
-            SettingsFrame.INITIAL_WINDOW_SIZE: OWN_STREAM_WINDOW_BYTES,
+            SettingsFrame.INITIAL_WINDOW_SIZE: self._own_initial_window,
         }
         self._put(SettingsFrame(settings=own))
-        self._put(WindowUpdateFrame(0, window_increment=OWN_CONNECTION_WINDOW_BYTES - DEFAULT_WINDOW_BYTES))
+        if not strict_windows:
+            self._put(WindowUpdateFrame(0, window_increment=OWN_CONNECTION_WINDOW_BYTES - DEFAULT_WINDOW_BYTES))
 
     @property
     def pending_bytes(self) -> int:
@@ -129,6 +140,10 @@ class RemoteXpcServer:
 
     def data_to_send(self) -> bytes:
         """The bytes that may go now; more may follow after the next `receive_data`."""
+        returns, self._returns = self._returns, {}
+        for stream_id, size in returns.items():
+            self._put(WindowUpdateFrame(stream_id, window_increment=size))
+            self._rooms[stream_id] += size
         data = bytes(self._output)
         self._output.clear()
         return data
@@ -163,8 +178,9 @@ class RemoteXpcServer:
         elif isinstance(frame, PingFrame) and "ACK" not in frame.flags:
             self._put(PingFrame(0, opaque_data=frame.opaque_data, flags=["ACK"]))
         elif isinstance(frame, RstStreamFrame):
-            self._messages.pop(frame.stream_id, None)
-            self._pending.pop(frame.stream_id, None)
+            # everything of the stream, or opening and resetting streams without end would fill these
+            for of_stream in (self._messages, self._pending, self._stream_windows, self._rooms, self._returns):
+                of_stream.pop(frame.stream_id, None)
         elif isinstance(frame, GoAwayFrame):
             self._events.append(Closed())
         elif isinstance(frame, HeadersFrame):
@@ -195,12 +211,11 @@ class RemoteXpcServer:
         self._flush()
 
     def _take_data(self, frame: DataFrame) -> None:
-        if frame.body_len:
-            # read at once, so given back at once
-            self._put(WindowUpdateFrame(0, window_increment=frame.body_len))
-            self._put(WindowUpdateFrame(frame.stream_id, window_increment=frame.body_len))
         buffer = self._buffer_of(frame.stream_id)
         buffer += frame.data
+        if frame.body_len:
+            self._charge(0, frame.body_len)
+            self._charge(frame.stream_id, frame.body_len)
         try:
             while (size := message_size(buffer)) is not None and len(buffer) >= size:
                 message = decode_message(bytes(buffer[:size]))
@@ -208,6 +223,16 @@ class RemoteXpcServer:
                 self._take_message(frame.stream_id, message)
         except XpcError as error:
             raise RemoteXpcError(f"stream {frame.stream_id}: {error}") from error
+
+    def _charge(self, stream_id: int, size: int) -> None:
+        """Takes `size` from a window of ours. It is given back with the next bytes that go out, read as it is."""
+        room = self._rooms.setdefault(stream_id, self._own_initial_window) - size
+        if room < 0:
+            self._put(GoAwayFrame(error_code=FLOW_CONTROL_ERROR))
+            where = f"of stream {stream_id}" if stream_id else "of the connection"
+            raise RemoteXpcError(f"the client overstepped the window {where} by {-room} bytes")
+        self._rooms[stream_id] = room
+        self._returns[stream_id] = self._returns.get(stream_id, 0) + size
 
     def _take_message(self, stream_id: int, message: XpcMessage) -> None:
         # empty dictionaries only open streams; there is nothing in them to tell

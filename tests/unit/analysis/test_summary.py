@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.analysis.summary import summarize, telemetry_figures
+from harness.core.outcome import EMULATED_GPU
 from harness.core.record import record_columns
 from harness.core.telemetry import Reading, Source
 
@@ -22,6 +23,7 @@ def table(*rows: dict[str, Any]) -> pd.DataFrame:
         "case": "a",
         "outcome": "loaded",
         "expected_outcome": "loaded",
+        "backend_effective": "cpu",
         "load_ns": None,
         "ttft_ns": None,
         "decode_tokens_per_s": None,
@@ -84,6 +86,12 @@ def test_expected_failures_are_as_expected() -> None:
     )
     assert list(summary["as_expected"]) == [True, False, False]
     assert summary["load_ns_median"].isna().all()
+
+
+def test_one_emulated_gpu_marks_the_row() -> None:
+    summary = summarize(table({}, {"case": "b"}, {"case": "b", "backend_effective": EMULATED_GPU}, {"case": "c"}))
+    assert list(summary["gpu_emulated"]) == [False, True, False]
+    assert not summarize(table({"backend_effective": None}))["gpu_emulated"].any()
 
 
 def test_no_trials_give_no_rows() -> None:

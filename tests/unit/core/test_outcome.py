@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.core.outcome import (
+    EMULATED_GPU,
     CrashReport,
     Family,
     HostFailure,
@@ -37,6 +38,8 @@ ROWS = [
     (Known(requested_backend="cpu", effective_backend="cpu", result_seen=True), Outcome.LOADED),
     (Known(requested_backend="gpu", effective_backend="cpu", result_seen=True), Outcome.FELL_BACK),
     (Known(requested_backend="gpu", effective_backend=None, result_seen=True), Outcome.UNKNOWN),
+    (Known(requested_backend="gpu", effective_backend=EMULATED_GPU, result_seen=True), Outcome.LOADED),
+    (Known(requested_backend="cpu", effective_backend=EMULATED_GPU, result_seen=True), Outcome.FELL_BACK),
     (Known(runner_error=RunnerError("load_error", "no GPU", "create_engine")), Outcome.LOAD_ERROR),
     (Known(runner_error=RunnerError("generate_error", "decode failed", "decode")), Outcome.GENERATE_ERROR),
     (Known(runner_error=RunnerError("wrong_digest", "digest differs", "verify")), Outcome.PUSH_FAILED),
@@ -65,6 +68,7 @@ ROWS = [
     (gone(), Outcome.UNKNOWN),
     (Known(pid=PID, process_running=True, silent_beyond_limit=True), Outcome.HUNG),
     (Known(pid=PID, phone_present=False), Outcome.LOST),
+    (Known(pid=PID, phone_present=True, not_ready="read the journal: not paired"), Outcome.NOT_READY),
     (Known(host_failure=HostFailure(Outcome.INSTALL_FAILED, "install", "refused")), Outcome.INSTALL_FAILED),
     (
         Known(phone_present=False, host_failure=HostFailure(Outcome.PUSH_FAILED, "push", "connection ended")),

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from harness.core.errors import UsageError
-from harness.core.phone import AnyPhysical, ByUdid, PhoneFacts, PhoneKind, Virtual, parse_device_word
+from harness.core.phone import (
+    AnyPhysical,
+    ByUdid,
+    PhoneFacts,
+    PhoneKind,
+    Virtual,
+    parse_device_word,
+    with_settings,
+)
 
 NEW_UDID = "00008140-001A2B3C4D5E6F70"
 
@@ -55,3 +63,13 @@ def test_settings_text_does_not_depend_on_their_order() -> None:
 def test_a_virtual_phone_is_labelled() -> None:
     facts = PhoneFacts(NEW_UDID, PhoneKind.VIRTUAL, "iPhone17,1", "18.5", "22F76", "x")
     assert "virtual" in facts.label
+
+
+def test_a_suite_may_bring_settings_for_a_virtual_phone_only() -> None:
+    word = with_settings(parse_device_word("virtual:p,a=1"), {"a": "2", "fault": "unplug:seconds=2@load"})
+    assert isinstance(word, Virtual)
+    assert word.settings == {"a": "1", "fault": "unplug:seconds=2@load"}
+    assert parse_device_word(word.text) == word
+    assert with_settings(ByUdid(NEW_UDID), {}) == ByUdid(NEW_UDID)
+    with pytest.raises(UsageError, match="physical"):
+        with_settings(ByUdid(NEW_UDID), {"a": "1"})

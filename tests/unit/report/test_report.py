@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from harness.analysis.summary import summarize
-from harness.core.outcome import Evidence, EvidenceKind, Outcome
+from harness.core.outcome import EMULATED_GPU, Evidence, EvidenceKind, Outcome
 from harness.core.record import TrialRecord
 from harness.core.telemetry import Phase, Reading, Source
 from harness.report.build import build_report
@@ -325,6 +325,22 @@ def test_the_table_shows_missing_as_a_dash_and_what_was_not_expected(results: Pa
         "620 ms",
         "22.0 tok/s",
     )
+
+
+def test_an_emulated_gpu_is_marked_wherever_its_figures_are(tmp_path: Path) -> None:
+    with ResultStore.open(tmp_path) as store:
+        for case, effective in (("wide × cpu", "cpu"), ("wide × gpu", EMULATED_GPU)):
+            keep(store, case, curve(200, 0.3), backend_effective=effective, phases=phases(("create_engine", 0.2)))
+        frame = store.frame()
+        assert [row.cells[0] for row in summary_table(frame)] == ["wide × cpu", "wide × gpu (gpu emulated)"]
+    page = read_page(build_report(tmp_path).index)
+    text = " ".join(page.text)
+    assert text.count("wide × gpu (gpu emulated)") == 2, "in the table and above the case"
+    assert "wide × cpu (gpu emulated)" not in text
+    with style(LIGHT):
+        figure = summary_figure(summarize(frame), LIGHT)
+    words = " ".join(part.get_text() for part in figure.findobj(Text)).replace("\n", " ")
+    assert words.count("(gpu emulated)") == 1
 
 
 def test_one_run_is_reported_and_kinds_of_phones_are_apart(tmp_path: Path) -> None:

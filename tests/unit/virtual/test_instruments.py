@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from harness.virtual.events import AppEnded, Events, MemoryWarned
 from harness.virtual.process import LaunchRefused, NoSuchProcess, ProcessEnded, ProcessOutput
 from harness.virtual.services import process_control
+from harness.virtual.services.graphics import parse_interval
 from harness.virtual.services.instrument import Refused, invoke
+from harness.virtual.services.mobile_notifications import MobileNotifications
 from harness.virtual.services.process_control import MAXIMUM_WAITING_EVENTS, ProcessControl
 from harness.virtual.services.sysmontap import MINIMUM_INTERVAL_S, parse_config
 from harness.virtual.wire.dtx import DtxMessage, MessageType
@@ -75,6 +78,9 @@ class Heard:
         self.calls.put_nowait((selector, arguments))
 
     async def send_data(self, payload: bytes) -> None:
+        raise NotImplementedError
+
+    async def send_object(self, payload: bytes, *, expects_reply: bool = False) -> None:
         raise NotImplementedError
 
 
@@ -166,7 +172,7 @@ async def test_a_slow_client_costs_output_but_never_an_end() -> None:
         (call("sendSignal:toPid:", 9, 99), "No such process: 99"),
         (call("killPid:"), "takes 1 arguments, 0 came"),
         (call("explode"), "does not respond to the selector"),
-        (call(["killPid:"], 7), "does not respond to the selector"),
+        (call(["killPid:"], 7), "a selector must be a string, got list"),
         (DtxMessage(MessageType.OBJECT, 1, 1), "OBJECT are not answered"),
         (DtxMessage(MessageType.DISPATCH, 1, 1, payload=b"rubbish"), "cannot be read"),
     ],
@@ -206,3 +212,63 @@ def test_a_configuration_is_read_and_too_fast_a_wish_slowed_down() -> None:
 def test_bad_configurations_are_named(config: object, says: str) -> None:
     with pytest.raises(Refused, match=says):
         parse_config(config)
+
+
+def test_a_selector_that_would_be_endless_as_text_is_refused_without_being_shown() -> None:
+    endless: list[object] = []
+    for _ in range(64):
+        endless = [endless, endless]
+    running = invoke({}, call(endless))
+    with pytest.raises(Refused, match=r"^a selector must be a string, got list$"):
+        asyncio.run(running)
+
+
+@pytest.mark.parametrize(("wish", "interval_s"), [(0, 1.0), (0.0, 1.0), (0.001, 0.05), (2.5, 2.5)])
+def test_graphics_intervals(wish: object, interval_s: float) -> None:
+    assert parse_interval(wish) == interval_s
+
+
+@pytest.mark.parametrize("wish", [-1, True, "1", None, float("nan"), float("inf")])
+def test_graphics_intervals_that_are_none(wish: object) -> None:
+    with pytest.raises(Refused, match="interval must be"):
+        parse_interval(wish)
+
+
+async def test_memory_warnings_and_ends_are_told_only_to_who_asked() -> None:
+    heard, phone = Heard(), NotifyingPhone()
+    channel: Any = heard
+    instrument = MobileNotifications(channel, phone.as_phone())
+    phone.events.emit(MemoryWarned(7))
+    await invoke(instrument.selectors, call("setMemoryNotificationsEnabled:", True))
+    phone.events.emit(MemoryWarned(7))
+    phone.events.emit(AppEnded(7, "org.example.app"))
+    await invoke(instrument.selectors, call("setMemoryNotificationsEnabled:", False))
+    await invoke(instrument.selectors, call("setApplicationStateNotificationsEnabled:", True))
+    phone.events.emit(MemoryWarned(7))
+    phone.events.emit(AppEnded(7, "org.example.app"))
+    async with asyncio.timeout(10):
+        told = [await heard.calls.get() for _ in range(2)]
+    await instrument.close()
+    phone.events.emit(AppEnded(7, "org.example.app"))
+    assert heard.calls.empty()
+    assert [name for name, _ in told] == ["memoryLevelNotification:", "applicationStateNotification:"]
+    words: Any = told[1][1][0]
+    assert (words["displayID"], words["state"]) == ("org.example.app", 1)
+
+
+class NotifyingPhone:
+    """A phone that has events and no processes."""
+
+    def __init__(self) -> None:
+        self.events = Events()
+        self.processes = self
+        self.state = self
+
+    def as_phone(self) -> Any:
+        return self
+
+    def listing(self) -> list[object]:
+        return []
+
+    def unix_time(self) -> float:
+        return 0.0

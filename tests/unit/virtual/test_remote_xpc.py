@@ -16,8 +16,10 @@ from hyperframe.frame import (
 
 from harness.virtual.wire.remote_xpc import (
     DEFAULT_WINDOW_BYTES,
+    FLOW_CONTROL_ERROR,
     MAXIMUM_FRAME_BYTES,
     MAXIMUM_STREAMS,
+    OWN_STREAM_WINDOW_BYTES,
     PREFACE,
     Closed,
     MessageReceived,
@@ -38,8 +40,8 @@ def frames(data: bytes) -> list[Frame]:
     return found
 
 
-def opened() -> RemoteXpcServer:
-    server = RemoteXpcServer()
+def opened(*, strict_windows: bool = False) -> RemoteXpcServer:
+    server = RemoteXpcServer(strict_windows=strict_windows)
     assert server.receive_data(PREFACE + SettingsFrame(settings={}).serialize()) == [Opened()]
     server.data_to_send()
     return server
@@ -181,3 +183,43 @@ def test_a_client_that_never_reads_is_given_up() -> None:
     server.send(blob)
     with pytest.raises(RemoteXpcError, match="unread"):
         server.send(blob)
+
+
+def data_frames(size: int, stream_id: int = 1) -> bytes:
+    """A message's beginning of `size` bytes, in frames as large as may be."""
+    whole = message({"data": bytes(2 * OWN_STREAM_WINDOW_BYTES)})[:size]
+    starts = range(0, size, MAXIMUM_FRAME_BYTES)
+    return b"".join(DataFrame(stream_id, data=whole[i : i + MAXIMUM_FRAME_BYTES]).serialize() for i in starts)
+
+
+def test_strict_windows_are_http2s_defaults_and_not_a_byte_more() -> None:
+    server = RemoteXpcServer(strict_windows=True)
+    (settings,) = frames(server.data_to_send())
+    assert isinstance(settings, SettingsFrame)
+    assert settings.settings[SettingsFrame.INITIAL_WINDOW_SIZE] == DEFAULT_WINDOW_BYTES
+    server = opened(strict_windows=True)
+    assert server.receive_data(data_frames(DEFAULT_WINDOW_BYTES)) == []
+    answer = [frame for frame in frames(server.data_to_send()) if isinstance(frame, WindowUpdateFrame)]
+    returned = {frame.stream_id: frame.window_increment for frame in answer}
+    assert returned == {0: DEFAULT_WINDOW_BYTES, 1: DEFAULT_WINDOW_BYTES}
+    with pytest.raises(RemoteXpcError, match="overstepped the window of the connection by 1 bytes"):
+        server.receive_data(DataFrame(1, data=bytes(MAXIMUM_FRAME_BYTES)).serialize() * 4)
+    (goodbye,) = [frame for frame in frames(server.data_to_send()) if isinstance(frame, GoAwayFrame)]
+    assert goodbye.error_code == FLOW_CONTROL_ERROR
+
+
+def test_the_usual_windows_are_enforced_too() -> None:
+    server = opened()
+    with pytest.raises(RemoteXpcError, match="overstepped the window of stream 1"):
+        server.receive_data(data_frames(OWN_STREAM_WINDOW_BYTES + 1))
+
+
+def test_streams_opened_and_reset_without_end_leave_nothing() -> None:
+    server = opened()
+    for stream_id in range(5, 2005, 2):
+        server.receive_data(DataFrame(stream_id, data=b"x").serialize())
+        server.receive_data(WindowUpdateFrame(stream_id, window_increment=1).serialize())
+        server.receive_data(RstStreamFrame(stream_id).serialize())
+        server.data_to_send()
+    held = [value for value in vars(server).values() if isinstance(value, dict)]
+    assert max(len(value) for value in held) < 10

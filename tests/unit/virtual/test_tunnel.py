@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from ipaddress import IPv6Address
+from typing import Any
 
 import pytest
 
@@ -52,9 +54,9 @@ class Cable:
 class Bench:
     """A running tunnel with one connection to `handler` in the making."""
 
-    def __init__(self, handler: object) -> None:
+    def __init__(self, handler: object, takes: Callable[[int], bool] = lambda size_bytes: True) -> None:
         self.cable = Cable()
-        self.tunnel = Tunnel(self.cable, PHONE, mtu_bytes=16_000)
+        self.tunnel = Tunnel(self.cable, PHONE, mtu_bytes=16_000, takes=takes)
         self.port = self.tunnel.listen(handler)  # type: ignore[arg-type]  # a test's plain function
         self.phone_next = 0
         server = CdTunnelServer()
@@ -197,3 +199,83 @@ async def test_a_service_that_fails_costs_its_own_connection_only(caplog: pytest
         await bench.take_until(FIN)
         await bench.unplug()
     assert "a fault" in caplog.text
+
+
+async def test_packets_that_are_not_taken_never_arrive_and_may_come_again() -> None:
+    heard: list[bytes] = []
+    lossy = True
+
+    async def serve(stream: Stream) -> None:
+        while data := await stream.receive():
+            heard.append(data)
+
+    async with asyncio.timeout(LIMIT_S):
+        bench = Bench(serve, takes=lambda size_bytes: size_bytes <= 8192 or not lossy)
+        await bench.connect()
+        bench.put(ACK | PSH, 101, b"small")
+        await bench.take_until(ACK)
+        bench.put(ACK | PSH, 106, bytes(9000))
+        bench.put(ACK | PSH, 106, b"!")
+        assert (await bench.take_until(ACK)).acknowledgement == 107
+        lossy = False
+        bench.put(ACK | PSH, 107, bytes(9000))
+        assert (await bench.take_until(ACK)).acknowledgement == 9107
+        await bench.unplug()
+    assert b"".join(heard) == b"small!" + bytes(9000)
+
+
+async def test_a_dropped_tunnel_ends_its_connections_and_its_own_run() -> None:
+    ended = asyncio.Event()
+
+    async def serve(stream: Stream) -> None:
+        try:
+            await stream.receive()
+        finally:
+            ended.set()
+
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(LIMIT_S):
+        bench = Bench(serve)
+        await bench.connect()
+        bench.put(ACK | PSH, 101, b"x")
+        await bench.take_until(ACK)
+        bench.tunnel.drop()
+        await bench.running
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_service_that_waits_for_room_is_not_run_until_there_is_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = SEND_BUFFER_BYTES + SEND_BATCH_BYTES
+    writes = 0
+    done = asyncio.Event()
+
+    async def serve(stream: Stream) -> None:
+        await stream.send(bytes(size))
+        done.set()
+
+    async with asyncio.timeout(LIMIT_S):
+        bench = Bench(serve)
+        write = bench.tunnel.tcp.write
+
+        def counted(*arguments: Any) -> int:
+            nonlocal writes
+            writes += 1
+            return write(*arguments)
+
+        monkeypatch.setattr(bench.tunnel.tcp, "write", counted)
+        bench.put(SYN, 100, window=0)
+        await bench.take_until(SYN)
+        bench.put(ACK, 101, window=0)
+        while writes < SEND_BUFFER_BYTES // SEND_BATCH_BYTES + 1:  # noqa: ASYNC110  # the loop is the thing tested
+            await asyncio.sleep(0)
+        filled = writes
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert writes == filled  # the window is shut: nothing to try again for
+        assert not done.is_set()
+        received = 0
+        while not done.is_set():
+            bench.put(ACK, 101, window=0xFFFF)
+            received += len((await bench.take()).payload)
+        await bench.unplug()
+    assert 0 < received <= size
