@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import queue
 import threading
@@ -69,17 +70,21 @@ def device(old_phone: RunningPhone, make_ipa: Callable[..., Path]) -> Device:
     return Device(old_phone.udid, usbmux=Usbmux(old_phone.usbmux))
 
 
-@pytest.fixture
-def no_threads_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """tidevice's threads end when their connection does, some with a traceback that means nothing."""
+@pytest.fixture(autouse=True)
+def no_litter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """tidevice's threads end when their connection does, some with a traceback that means nothing.
+
+    It also leaves sockets to the garbage collector, which must find them here: in a later test they would be errors.
+    Being used by itself, this comes last, when the phone has ended and with it every connection.
+    """
     monkeypatch.setattr(threading, "excepthook", lambda details: None)
     logging.getLogger("tidevice").setLevel(logging.CRITICAL)
     before = set(threading.enumerate())
     yield
-    # one that waits for a message that never comes ends with the phone, which is stopped after this
     deadline = time.monotonic() + JOIN_LIMIT_S
     for thread in set(threading.enumerate()) - before:
         thread.join(max(0.0, deadline - time.monotonic()))
+    gc.collect()
 
 
 async def test_pymobiledevice3_goes_through_lockdownd(old_phone: RunningPhone, make_ipa: Callable[..., Path]) -> None:
@@ -108,7 +113,7 @@ async def test_a_phone_of_ios_18_does_not_offer_it(virtual_phone: RunningPhone) 
 
 
 def test_tidevice_launches_lists_and_kills(
-    old_phone: RunningPhone, device: Device, no_threads_left: None, eventually: Callable[[Callable[[], object]], None]
+    old_phone: RunningPhone, device: Device, eventually: Callable[[Callable[[], object]], None]
 ) -> None:
     with device.connect_instruments() as instruments:
         pid = instruments.app_launch(BUNDLE_ID, {"PROBE_WORD": "tide"}, ["--tide", "2"])
@@ -142,9 +147,7 @@ def measure(device: Device) -> dict[str, dict[str, Any]] | None:
     return latest
 
 
-def test_tidevice_measures(
-    old_phone: RunningPhone, device: Device, no_threads_left: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tidevice_measures(old_phone: RunningPhone, device: Device, capsys: pytest.CaptureFixture[str]) -> None:
     with device.connect_instruments() as instruments:
         pid = instruments.app_launch(BUNDLE_ID)
     latest = next(filter(None, (measure(device) for _ in range(MEASURE_ATTEMPTS))), None)
