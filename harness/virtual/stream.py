@@ -134,7 +134,7 @@ class _BulkReceiver(asyncio.BufferedProtocol):
 
     def __init__(self, transport: asyncio.WriteTransport, *, ended: bool) -> None:
         # WriteTransport is what a StreamWriter is typed with; a socket's and a TLS connection's both read and write
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # as said above
         self._before = self._transport.get_protocol()
         self._buffer = memoryview(bytearray(VIEW_LIMIT_BYTES))
         self._filled = 0
