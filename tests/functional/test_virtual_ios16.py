@@ -41,7 +41,7 @@ PROFILE_SETTINGS = {"ios": "16.7"}
 DVT_PROXY = "com.apple.instruments.remoteserver.DVTSecureSocketProxy"
 LIMIT_S = 60.0
 JOIN_LIMIT_S = 10.0
-# tidevice starts its four meters from four threads on one connection; once in some ten runs one of them never heard
+# tidevice starts its four meters from four threads on one connection; once one of them never heard
 # anything, and it has no time limit of its own. Whose fault that is has not been found out.
 MEASURE_LIMIT_S = 20.0
 MEASURE_ATTEMPTS = 3
