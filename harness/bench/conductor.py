@@ -11,15 +11,18 @@ from pathlib import Path
 from harness.bench.listener import Listener
 from harness.bench.models import LocalModel, locate
 from harness.bench.plan import PlannedTrial, plan_trials
+from harness.bench.run_options import RunOptions
 from harness.bench.suite import ModelEntry, Suite
 from harness.bench.trial import TrialRunner, new_id
 from harness.core.phone import DeviceWord, PhoneFacts, with_settings
 from harness.core.record import TrialRecord
 from harness.device.registry import open_phone
 from harness.device.session import PhoneSession
-from harness.runner.build import BuiltRunner
+from harness.runner.package import choose_runner
 from harness.store.database import ResultStore
 from harness.store.salvage import salvage
+
+DEFAULTS = RunOptions()
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Conductor:
 
 @asynccontextmanager
 async def open_conductor(
-    word: DeviceWord, runner: BuiltRunner, results: Path, listener: Listener
+    word: DeviceWord, results: Path, listener: Listener, options: RunOptions = DEFAULTS
 ) -> AsyncIterator[Conductor]:
     """Opens the results (closing what an earlier run left open) and the phone.
 
@@ -71,13 +74,15 @@ async def open_conductor(
         for record in salvage(store):
             listener.salvaged(record)
         async with open_phone(word) as transport:
+            # who the phone is decides which app runs on it
+            runner = choose_runner(options.runner, transport.facts.kind)
             yield Conductor(PhoneSession(transport, runner, listener.step), store, listener)
 
 
 async def run_suite(
-    suite: Suite, word: DeviceWord, runner: BuiltRunner, results: Path, listener: Listener
+    suite: Suite, word: DeviceWord, results: Path, listener: Listener, options: RunOptions = DEFAULTS
 ) -> RunResult:
     """The whole way once; what a model does to the app is a record, not an exception."""
     word = with_settings(word, suite.virtual)
-    async with open_conductor(word, runner, results, listener) as conductor:
+    async with open_conductor(word, results, listener, options) as conductor:
         return await conductor.run_trials(plan_trials(suite))

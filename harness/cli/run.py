@@ -28,14 +28,15 @@ def run(
     """Run a suite on a phone, keep every record, print a table, and draw the report."""
     word = parse_device_word(device)
     from harness.bench.conductor import run_suite
+    from harness.bench.run_options import RunOptions
     from harness.bench.suite import load_suite
     from harness.report.build import build_report
-    from harness.runner.package import choose_runner
 
     suite = load_suite(suite_file)
+    options = RunOptions(runner=runner)
     try:
         with RunDisplay() as display:
-            result = asyncio.run(run_suite(suite, word, choose_runner(runner, word), results, display))
+            result = asyncio.run(run_suite(suite, word, results, display, options))
             display.step("draw the report", 0, 1)
             page = build_report(results, run_id=result.run_id).index
             display.step("draw the report", 1, 1)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,11 +21,43 @@ Progress = Callable[[str, int, int], None]
 """Called with what is going on (`install`, `push tiny.task`), how much is done, and how much there is to do."""
 
 
+class Capability(StrEnum):
+    """What a transport can do on the phone at hand; asking for another raises StepError."""
+
+    FILES = "files"
+    INSTALL = "install"
+    PORTS = "ports"
+    REPORTS = "reports"
+    CONDITION = "condition"
+    LAUNCH = "launch"
+    """And kill, the process list, and word of a process's end."""
+    MONITOR = "monitor"
+
+
+@dataclass(frozen=True)
+class PhoneCondition:
+    """What a phone says of itself before a trial. None: it does not tell, or not through this transport."""
+
+    battery_celsius: float | None = None
+    battery_percent: int | None = None
+    charging: bool | None = None
+    free_bytes: int | None = None
+    """Of the partition on which apps keep their files."""
+    locked: bool | None = None
+    developer_mode: bool | None = None
+    developer_image: bool | None = None
+    """Mounted? None also before Developer Mode is on."""
+    clock_offset_ns: int | None = None
+    """The phone's wall clock minus the host's."""
+
+
 @dataclass(frozen=True)
 class InstalledApp:
     bundle_id: str
     build: str | None
     entitlements: Mapping[str, Any]
+    process: str | None = None
+    """Name of its processes (CFBundleExecutable)."""
 
 
 @dataclass(frozen=True)

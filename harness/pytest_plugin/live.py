@@ -15,9 +15,9 @@ from harness.bench.attempt import CONCLUDE_LIMIT_S
 from harness.bench.conductor import Conductor, open_conductor
 from harness.bench.listener import Listener
 from harness.bench.plan import PlannedTrial
+from harness.bench.run_options import RunOptions
 from harness.core.phone import parse_device_word
 from harness.core.record import TrialRecord
-from harness.runner.package import choose_runner
 
 _Value = TypeVar("_Value")
 
@@ -27,7 +27,7 @@ class LivePhone:
     """Opens phones on demand; a second word closes the first one's phone (one userspace tunnel a process)."""
 
     results: Path
-    runner: str
+    options: RunOptions
     listener: Listener
     run_ids: list[str] = field(default_factory=list)
     _word: str | None = None
@@ -41,7 +41,7 @@ class LivePhone:
             return self._conductor
         self.close()
         device = parse_device_word(word)
-        opening = open_conductor(device, choose_runner(self.runner, device), self.results, self.listener)
+        opening = open_conductor(device, self.results, self.listener, self.options)
         self._portal = self._stack.enter_context(start_blocking_portal("asyncio"))
         try:
             conductor = self._stack.enter_context(self._portal.wrap_async_context_manager(opening))

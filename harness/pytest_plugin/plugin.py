@@ -53,12 +53,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _prepare_live(config: pytest.Config) -> None:
     from harness.bench.listener import Listener
+    from harness.bench.run_options import RunOptions
     from harness.pytest_plugin.items import LIVE
     from harness.pytest_plugin.live import LivePhone
 
     results = Path(config.getoption("--load-results") or config.rootpath / config.getini("load_results"))
     runner = config.getoption("--load-runner") or config.getini("load_runner")
-    config.stash[LIVE] = LivePhone(results, runner, Listener())
+    config.stash[LIVE] = LivePhone(results, RunOptions(runner=runner), Listener())
 
 
 def _live(config: pytest.Config) -> LivePhone | None:

@@ -11,7 +11,7 @@ from xml.parsers.expat import ExpatError
 import platformdirs
 
 from harness.core.errors import UsageError
-from harness.core.phone import DeviceWord, Virtual
+from harness.core.phone import PhoneKind
 from harness.runner.build import IPA_NAME, BuiltRunner, build_ipa
 
 APP_NAME = "iphone-load-harness"
@@ -22,10 +22,10 @@ _PHYSICAL_NEEDS_SWIFT = (
 )
 
 
-def choose_runner(choice: str, word: DeviceWord) -> BuiltRunner:
+def choose_runner(choice: str, kind: PhoneKind) -> BuiltRunner:
     """`auto`, `python`, or the path of an `.ipa`. Raises UsageError when that cannot run on the phone meant."""
     if choice in ("auto", "python"):
-        if not isinstance(word, Virtual):
+        if kind is not PhoneKind.VIRTUAL:
             raise UsageError(_PHYSICAL_NEEDS_SWIFT)
         return cached_ipa()
     path = Path(choice)

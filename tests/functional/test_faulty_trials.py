@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.core.record import TrialRecord
-from harness.device import pymobiledevice3_
+from harness.device import limits
 from harness.store.database import ResultStore
 from tests.functional.whole_way import Bench
 
@@ -39,7 +39,7 @@ def test_garbage_from_an_app_is_a_record_and_no_crash(bench: Bench) -> None:
 
 
 def test_a_service_that_hangs_fails_the_installation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pymobiledevice3_, "SERVICE_LIMIT_S", 2.0)
+    monkeypatch.setattr(limits, "SERVICE_LIMIT_S", 2.0)
     record = record_of(bench, "service-hangs:service=com.apple.mobile.installation_proxy@now")
     assert record.outcome == "install_failed", record.reason
 

@@ -20,7 +20,6 @@ from harness.bench.synth import RECIPES, make
 from harness.core.outcome import EvidenceKind
 from harness.core.phone import Virtual
 from harness.core.record import TrialRecord
-from harness.runner.package import choose_runner
 from harness.store.database import ResultStore
 from harness.store.telemetry import read_parquet
 from tests.functional.whole_way import Bench, Watcher
@@ -170,7 +169,7 @@ def test_a_model_of_the_same_name_is_another_model(tmp_path: Path, bench: Bench)
 
     async def both() -> list[TrialRecord]:
         word = Virtual()
-        async with open_conductor(word, choose_runner("auto", word), bench.results, Listener()) as conductor:
+        async with open_conductor(word, bench.results, Listener()) as conductor:
             return [await conductor.run_trial(single_trial("x", path, max_tokens=128)) for path in paths]
 
     one, two = asyncio.run(both())

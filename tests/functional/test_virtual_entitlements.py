@@ -10,11 +10,11 @@ import pytest
 
 from harness.bench.conductor import run_suite
 from harness.bench.listener import Listener
+from harness.bench.run_options import RunOptions
 from harness.bench.suite import Suite
 from harness.core.phone import Virtual
 from harness.core.record import TrialRecord
 from harness.runner.build import build_ipa
-from harness.runner.package import choose_runner
 
 MIB = 1024 * 1024
 Run = Callable[..., TrialRecord]
@@ -41,8 +41,8 @@ def run(tmp_path: Path, models_cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
             }
         )
         word = Virtual(settings=settings)
-        runner = choose_runner(str(ipa), word)
-        (record,) = asyncio.run(run_suite(suite, word, runner, tmp_path / "results", Listener())).records
+        options = RunOptions(runner=str(ipa))
+        (record,) = asyncio.run(run_suite(suite, word, tmp_path / "results", Listener(), options)).records
         return record
 
     return one

@@ -18,7 +18,6 @@ from harness.core.outcome import EvidenceKind
 from harness.core.phone import Virtual
 from harness.core.record import TrialRecord
 from harness.report.build import build_report
-from harness.runner.package import choose_runner
 from harness.store.telemetry import read_parquet
 
 MIB = 1024 * 1024
@@ -48,7 +47,7 @@ def run(tmp_path: Path, results: Path, models_cache: Path, monkeypatch: pytest.M
             }
         )
         word = Virtual(settings=settings)
-        records = asyncio.run(run_suite(suite, word, choose_runner("auto", word), results, Listener())).records
+        records = asyncio.run(run_suite(suite, word, results, Listener())).records
         return list(records)
 
     return trials

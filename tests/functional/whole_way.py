@@ -17,7 +17,6 @@ from harness.bench.plan import PlannedTrial
 from harness.bench.suite import Suite
 from harness.core.phone import Virtual
 from harness.core.record import TrialRecord
-from harness.runner.package import choose_runner
 from harness.virtual import unix_socket
 
 ANSWER_LIMIT_S = 30.0
@@ -69,7 +68,7 @@ class Bench:
             }
         )
         word = Virtual(settings=settings or {})
-        return asyncio.run(run_suite(suite, word, choose_runner("auto", word), self.results, watcher or Listener()))
+        return asyncio.run(run_suite(suite, word, self.results, watcher or Listener()))
 
     def only(self, *args: Any, **more: Any) -> TrialRecord:
         (record,) = self.run(*args, **more).records

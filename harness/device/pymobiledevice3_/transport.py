@@ -1,0 +1,196 @@
+"""`Transport` over pymobiledevice3: puts the pieces of this package together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from pymobiledevice3 import usbmux
+from pymobiledevice3.exceptions import ConnectionFailedError, PyMobileDevice3Exception
+from pymobiledevice3.lockdown import LockdownClient, create_using_usbmux
+from pymobiledevice3.services.afc import AfcService
+from pymobiledevice3.services.diagnostics import DiagnosticsService
+from pymobiledevice3.services.house_arrest import HouseArrestService
+from pymobiledevice3.services.installation_proxy import InstallationProxyService
+
+from harness.core.outcome import Outcome
+from harness.core.phone import PhoneFacts, PhoneKind
+from harness.core.telemetry import Reading
+from harness.device import limits
+from harness.device.errors import PhoneNotFound, StepError
+from harness.device.interface import Container, InstalledApp, Progress
+from harness.device.pymobiledevice3_.attached import SOCKET_VARIABLE, attached_phones, restore_address
+from harness.device.pymobiledevice3_.developer import DeveloperServices
+from harness.device.pymobiledevice3_.files import AfcContainer, write_file
+from harness.device.pymobiledevice3_.reports import CrashReports
+from harness.device.pymobiledevice3_.steps import REPLUG, step
+from harness.device.pymobiledevice3_.values import plain, whole
+
+
+class Pymobiledevice3Transport:
+    """`Transport` (harness.device.interface) over pymobiledevice3; make one with `open`."""
+
+    def __init__(
+        self, lockdown: LockdownClient, facts: PhoneFacts, usbmux_address: str | None, former_address: str | None
+    ) -> None:
+        self._lockdown = lockdown
+        self._facts = facts
+        self._usbmux_address = usbmux_address
+        self._former_address = former_address
+        self._developer = DeveloperServices(lockdown, facts)
+        self._reports = CrashReports(lockdown, facts.udid)
+
+    @classmethod
+    async def open(
+        cls,
+        udid: str,
+        *,
+        usbmux_address: str | None = None,
+        settings: str = "",
+        pair_records: Path | None = None,
+    ) -> Pymobiledevice3Transport:
+        """Pairs if need be (the person may have to tap Trust) and reads who the phone is.
+
+        Raises PhoneNotFound when it is not attached, StepError (outcome not_ready) when it does not trust this host.
+        """
+        former = os.environ.get(SOCKET_VARIABLE)
+        if usbmux_address is not None:
+            os.environ[SOCKET_VARIABLE] = usbmux_address
+        try:
+            return await cls._open(udid, usbmux_address, settings, pair_records, former)
+        except BaseException:
+            restore_address(former)
+            raise
+
+    @classmethod
+    async def _open(
+        cls, udid: str, usbmux_address: str | None, settings: str, pair_records: Path | None, former: str | None
+    ) -> Pymobiledevice3Transport:
+        if udid not in {phone.udid for phone in await attached_phones(usbmux_address)}:
+            raise PhoneNotFound(f"phone {udid} is not attached; `harness devices` lists those that are")
+        remedy = "Unlock the phone, tap Trust on it, and run again"
+        with step("pair", udid, limits.PAIR_LIMIT_S, Outcome.NOT_READY, remedy):
+            async with asyncio.timeout(limits.PAIR_LIMIT_S):
+                lockdown = await create_using_usbmux(
+                    serial=udid,
+                    autopair=True,
+                    pair_timeout=limits.PAIR_LIMIT_S / 2,
+                    usbmux_address=usbmux_address,
+                    pairing_records_cache_folder=pair_records,
+                )
+        values = lockdown.all_values
+        facts = PhoneFacts(
+            udid=udid,
+            kind=PhoneKind.VIRTUAL if values.get("VirtualDevice") is True else PhoneKind.PHYSICAL,
+            product_type=str(values.get("ProductType", "")),
+            os_version=str(values.get("ProductVersion", "")),
+            os_build=str(values.get("BuildVersion", "")),
+            name=str(values.get("DeviceName", "")),
+            settings=settings,
+        )
+        return cls(lockdown, facts, usbmux_address, former)
+
+    @property
+    def facts(self) -> PhoneFacts:
+        return self._facts
+
+    async def installed_app(self, bundle_id: str) -> InstalledApp | None:
+        with step("look up the runner app", self._facts.udid, limits.SERVICE_LIMIT_S, Outcome.INSTALL_FAILED):
+            async with asyncio.timeout(limits.SERVICE_LIMIT_S), InstallationProxyService(self._lockdown) as proxy:
+                app = (await proxy.get_apps(bundle_identifiers=[bundle_id])).get(bundle_id)
+            if app is None:
+                return None
+            build = app.get("CFBundleVersion")
+            entitlements = {str(key): plain(value) for key, value in dict(app.get("Entitlements", {})).items()}
+        return InstalledApp(bundle_id, None if build is None else str(build), entitlements)
+
+    async def install(self, ipa: Path, progress: Progress) -> None:
+        udid = self._facts.udid
+        remedy = "Is the app signed for this phone (docs/real-iphone.md), and is there free storage?"
+        staged = f"/PublicStaging/{ipa.name}"
+        total = ipa.stat().st_size
+        with step("install", udid, limits.INSTALL_LIMIT_S, Outcome.INSTALL_FAILED, remedy):
+            async with asyncio.timeout(limits.INSTALL_LIMIT_S):
+                async with AfcService(self._lockdown) as afc:
+                    await afc.makedirs("/PublicStaging")
+                    await write_file(
+                        afc, udid, staged, ipa, lambda done: progress("upload app", done, total), Outcome.INSTALL_FAILED
+                    )
+                async with InstallationProxyService(self._lockdown) as proxy:
+                    # spoken here, since the library's own call draws a progress bar of its own
+                    command: dict[str, Any] = {
+                        "Command": "Install",
+                        "PackagePath": staged,
+                        "ClientOptions": {"PackageType": "Developer"},
+                    }
+                    await proxy.service.send_plist(command)
+                    while (answer := await proxy.service.recv_plist()).get("Status") != "Complete":
+                        if "Error" in answer:
+                            told = ", ".join(str(answer[key]) for key in ("Error", "ErrorDescription") if key in answer)
+                            text = f"the phone refused {ipa.name}: {told}"
+                            raise StepError("install", udid, text, remedy, Outcome.INSTALL_FAILED)
+                        progress("install app", whole(answer.get("PercentComplete")) or 0, 100)
+
+    @asynccontextmanager
+    async def container(self, bundle_id: str) -> AsyncIterator[Container]:
+        with step("open the app's files", self._facts.udid, limits.SERVICE_LIMIT_S, Outcome.PUSH_FAILED):
+            async with asyncio.timeout(limits.SERVICE_LIMIT_S):
+                afc = await HouseArrestService.create(self._lockdown, bundle_id, documents_only=False)
+        try:
+            yield AfcContainer(afc, self._facts.udid)
+        finally:
+            with contextlib.suppress(PyMobileDevice3Exception, OSError, TimeoutError):
+                async with asyncio.timeout(limits.SERVICE_LIMIT_S):
+                    await afc.aclose()
+
+    async def launch(self, bundle_id: str, environment: Mapping[str, str]) -> int:
+        return await self._developer.launch(bundle_id, environment)
+
+    async def kill(self, pid: int) -> None:
+        await self._developer.kill(pid)
+
+    async def is_running(self, pid: int) -> bool:
+        return await self._developer.is_running(pid)
+
+    def watch_process(self, pid: int, interval_ms: int) -> AsyncIterator[Reading]:
+        return self._developer.watch_process(pid, interval_ms)
+
+    async def report_names(self) -> frozenset[str]:
+        return await self._reports.names()
+
+    async def read_report(self, name: str, max_bytes: int) -> bytes:
+        return await self._reports.read(name, max_bytes)
+
+    async def connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        with step("connect to the runner", self._facts.udid, limits.SERVICE_LIMIT_S, Outcome.LAUNCH_FAILED):
+            async with asyncio.timeout(limits.SERVICE_LIMIT_S):
+                device = await usbmux.select_device(self._facts.udid, usbmux_address=self._usbmux_address)
+                if device is None:
+                    raise StepError("connect", self._facts.udid, "the phone is not attached", REPLUG, Outcome.LOST)
+                try:
+                    sock = await device.connect(port, usbmux_address=self._usbmux_address)
+                except ConnectionFailedError:
+                    return None
+                return await asyncio.open_connection(sock=sock)
+
+    async def battery_celsius(self) -> float | None:
+        with step("read the battery", self._facts.udid, limits.SERVICE_LIMIT_S, Outcome.NOT_READY):
+            async with asyncio.timeout(limits.SERVICE_LIMIT_S), DiagnosticsService(self._lockdown) as diagnostics:
+                battery = await diagnostics.ioregistry(ioclass="AppleSmartBattery")
+        hundredths = (battery or {}).get("Temperature")
+        return hundredths / 100 if isinstance(hundredths, int) else None
+
+    async def is_present(self) -> bool:
+        return self._facts.udid in {phone.udid for phone in await attached_phones(self._usbmux_address)}
+
+    async def close(self) -> None:
+        await self._developer.close()
+        with contextlib.suppress(PyMobileDevice3Exception, OSError, TimeoutError):
+            async with asyncio.timeout(limits.SERVICE_LIMIT_S):
+                await self._lockdown.close()
+        restore_address(self._former_address)
