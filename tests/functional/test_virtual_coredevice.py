@@ -109,6 +109,9 @@ async def test_apps_and_processes_are_listed_and_signalled(
             assert tokens[1] == "file:///sbin/launchd"
             assert tokens[pid].endswith("/Probe.app/Probe")
             monitoring = asyncio.create_task(watcher.monitor_process_termination(pid))
+            # it goes over a connection of its own: two round trips here and it has been heard there
+            for _ in range(2):
+                await apps.list_processes()
             assert isinstance((await apps.send_signal_to_process(pid, 9))["deviceTimestamp"], float)
             assert (await monitoring)["terminationStatus"] == 9
             assert await read_to_the_end(stdio) == b""
