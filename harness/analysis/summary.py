@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from harness.core.outcome import EMULATED_GPU, Outcome
-from harness.core.telemetry import Reading, Source
+from harness.core.telemetry import Reading, SampleGap, Source
 
 GROUP_COLUMNS = ("device_kind", "device_product_type", "device_settings", "case")
 """What trials must share to be summed up together; physical and virtual phones therefore never meet in a row."""
@@ -121,6 +121,35 @@ def telemetry_figures(readings: Sequence[Reading]) -> TelemetryFigures:
         sample_gap_max_ns=_largest(later - earlier for earlier, later in pairwise(times)),
         last_sample_ns=times[-1] if times else None,
     )
+
+
+# A gap is three periods, so that one late sample is none; below 100 ms a busy phone's scheduler alone may be the cause,
+# and no phase of a load that matters is shorter.
+GAP_PERIODS = 3
+GAP_FLOOR_NS = 100_000_000
+# Gaps that are listed; of more than these the count tells.
+MAX_GAPS = 32
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class SampleGaps:
+    """Where the app's samples are further apart than they should be."""
+
+    limit_ns: int
+    """What counts as a gap."""
+    count: int
+    longest: tuple[SampleGap, ...]
+    """The longest of them, at most MAX_GAPS, in order of time."""
+
+
+def sample_gaps(readings: Iterable[Reading], sample_hz: int) -> SampleGaps:
+    """The gaps between samples of the app, which was asked for `sample_hz` of them a second."""
+    limit_ns = max(GAP_FLOOR_NS, GAP_PERIODS * NS_PER_S // sample_hz)
+    times = sorted(reading.t_ns for reading in readings if reading.source is Source.APP)
+    gaps = [SampleGap(earlier, later - earlier) for earlier, later in pairwise(times) if later - earlier > limit_ns]
+    longest = sorted(gaps, key=lambda gap: gap.length_ns, reverse=True)[:MAX_GAPS]
+    return SampleGaps(limit_ns, len(gaps), tuple(sorted(longest, key=lambda gap: gap.begin_ns)))
 
 
 def _largest(values: Iterable[int | None]) -> int | None:

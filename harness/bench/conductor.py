@@ -16,6 +16,7 @@ from harness.bench.suite import ModelEntry, Suite
 from harness.bench.trial import TrialRunner, new_id
 from harness.core.phone import DeviceWord, PhoneFacts, with_settings
 from harness.core.record import TrialRecord
+from harness.core.telemetry import HostStep
 from harness.device.registry import open_phone
 from harness.device.session import PhoneSession
 from harness.runner.package import choose_runner
@@ -57,6 +58,11 @@ class Conductor:
         self._listener.trial_ended(planned, record)
         return record
 
+    @property
+    def last_steps(self) -> tuple[HostStep, ...]:
+        """What the harness did in the last trial, its very last step included."""
+        return self._trials.steps.steps(None)
+
     async def run_trials(self, trials: Sequence[PlannedTrial]) -> RunResult:
         records = [await self.run_trial(planned, number, len(trials)) for number, planned in enumerate(trials, start=1)]
         return RunResult(self.run_id, self.facts, tuple(records))
@@ -73,10 +79,12 @@ async def open_conductor(
     with ResultStore.open(results) as store:
         for record in salvage(store):
             listener.salvaged(record)
-        async with open_phone(word) as transport:
+        opening = open_phone(word, transport=options.transport, lease_wait_s=options.lease_wait_s, tell=listener.note)
+        async with opening as transport:
             # who the phone is decides which app runs on it
             runner = choose_runner(options.runner, transport.facts.kind)
-            yield Conductor(PhoneSession(transport, runner, listener.step), store, listener)
+            session = PhoneSession(transport, runner, listener.step, tell=listener.note, keep=options.keep)
+            yield Conductor(session, store, listener)
 
 
 async def run_suite(

@@ -10,7 +10,13 @@ class Listener:
     """Base that ignores everything."""
 
     def step(self, what: str, done: int, total: int) -> None:
-        """Something with a length goes on (making a model, installing, pushing)."""
+        """Something with a length goes on (making a model, installing, pushing).
+
+        Where the figures are bytes that move, they are `ByteCount`s: a rate can be told.
+        """
+
+    def note(self, text: str) -> None:
+        """Something a person should know, as why nothing seems to happen: `phone … is in use by …; waiting`."""
 
     def trial_begins(self, planned: PlannedTrial, number: int, total: int) -> None: ...
 

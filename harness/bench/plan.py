@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from harness.bench.suite import ModelEntry, Options, Suite
 from harness.core.job import Backend, CacheState, Engine
 from harness.core.outcome import Outcome
+from harness.device.readiness import Needs
 
+NO_NEEDS = Needs()
 FLOORS = (Engine.MMAP, Engine.READ)
 
 
@@ -22,6 +24,7 @@ class Case:
     cache: CacheState
     options: Options
     expected: Outcome
+    needs: Needs = NO_NEEDS
 
     @property
     def name(self) -> str:
@@ -48,7 +51,9 @@ def cases_of(suite: Suite) -> list[Case]:
             for backend in (Backend.CPU,) if floor else suite.matrix.backends:
                 for cache in (CacheState.NONE,) if floor else suite.matrix.caches:
                     expected = _expected(suite, model.name, backend, cache)
-                    cases.append(Case(suite.name, model, engine, backend, cache, suite.options, expected))
+                    cases.append(
+                        Case(suite.name, model, engine, backend, cache, suite.options, expected, suite.needs.needs)
+                    )
     return cases
 
 

@@ -9,12 +9,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from harness.bench.synth import RECIPES
 from harness.core.errors import UsageError
 from harness.core.job import Backend, CacheState, Engine
 from harness.core.outcome import Family, Outcome
+from harness.core.units import UnitError, parse_bytes
+from harness.device.presence import GRACE_S
+from harness.device.readiness import COOL_POLL_S, COOL_TIMEOUT_S, Needs, ThermalState
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 _Setting = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -37,6 +40,19 @@ def _expectable(outcome: Outcome) -> Outcome:
     if outcome not in EXPECTABLE:
         raise ValueError(f"{outcome} says nothing about a model; expect one of: {', '.join(EXPECTABLE)}")
     return outcome
+
+
+def _size(text: object) -> object:
+    if not isinstance(text, str):
+        raise ValueError('write a size with its unit, as in "2 GiB"')
+    try:
+        return parse_bytes(text)
+    except UnitError as error:
+        raise ValueError(str(error)) from error
+
+
+_Size = Annotated[int, BeforeValidator(_size)]
+_IosVersion = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){0,2}$")]
 
 
 class SuiteError(UsageError):
@@ -87,6 +103,31 @@ class Options(_Table):
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
     progress_limit_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     """Without a new phase, token or result for so long (beside `hold_ms`), the trial is `hung`."""
+    grace_s: Annotated[float, Field(ge=0, le=600)] = GRACE_S
+    """A phone that is unplugged is waited for so long; back by then, the trial goes on."""
+
+
+class NeedsTable(_Table):
+    """`[needs]`: what the phone must be like before each trial; none is checked that is not given."""
+
+    max_battery_celsius: Annotated[float, Field(ge=-20, le=80)] | None = None
+    max_thermal: ThermalState | None = None
+    min_battery_percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    charging: bool | None = None
+    low_power: bool | None = None
+    """Absent: Low Power Mode must be off, where the app can tell."""
+    min_free: _Size | None = None
+    min_ram: _Size | None = None
+    min_ios: _IosVersion | None = None
+    max_ios: _IosVersion | None = None
+    cool_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = COOL_TIMEOUT_S
+    cool_poll_s: Annotated[float, Field(ge=0.05, le=3600)] = COOL_POLL_S
+
+    @property
+    def needs(self) -> Needs:
+        """The same in the device layer's words."""
+        values = self.model_dump()
+        return Needs(min_free_bytes=values.pop("min_free"), min_ram_bytes=values.pop("min_ram"), **values)
 
 
 class Expectation(_Table):
@@ -107,6 +148,7 @@ class Suite(_Table):
     models: Annotated[tuple[ModelEntry, ...], Field(min_length=1)]
     matrix: Matrix = Matrix()
     options: Options = Options()
+    needs: NeedsTable = NeedsTable()
     expect: tuple[Expectation, ...] = ()
     virtual: dict[_Setting, Annotated[str, Field(min_length=1, max_length=1024)]] = {}
     """`[virtual]`: settings of the virtual phone, as `fault = "unplug:seconds=2@load"`; none on a physical one."""

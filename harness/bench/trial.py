@@ -11,22 +11,31 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from harness import __version__
-from harness.analysis.summary import telemetry_figures
-from harness.bench.attempt import Attempt, AttemptRunner
+from harness.analysis.summary import sample_gaps, telemetry_figures
+from harness.bench.attempt import Attempt
+from harness.bench.cable import CableWatch
+from harness.bench.drive import AttemptRunner
 from harness.bench.listener import Listener
 from harness.bench.models import LocalModel
 from harness.bench.plan import Case, PlannedTrial
+from harness.bench.ready import wait_until_ready
+from harness.bench.step_log import StepLog
 from harness.core.errors import HarnessError
 from harness.core.job import CacheState, Job
 from harness.core.outcome import Evidence, EvidenceKind, HostFailure, Known, Outcome, classify
 from harness.core.record import TrialRecord, TrialState
 from harness.device.errors import StepError
+from harness.device.evidence import ReportBook
+from harness.device.interface import PhoneCondition
 from harness.device.push import PushedModel
+from harness.device.readiness import Needs, Unmet, unmet_by_phone
 from harness.device.session import PhoneSession
 from harness.store.database import ResultStore
 
 # Below a trial's artifacts: those of the load that filled the weight cache for it.
 FILL_FOLDER = "cache-fill"
+# The runner's word for a file whose digest is not the one asked for.
+WRONG_DIGEST = "wrong_digest"
 
 log = logging.getLogger(__name__)
 
@@ -45,72 +54,114 @@ class TrialRunner:
         self._run_id = run_id
         self._listener = listener
         self._warm_caches: set[tuple[str, str, str]] = set()
+        self._book = ReportBook()
         self._attempt = Attempt()
-        self._battery_celsius: float | None = None
+        self._condition = PhoneCondition()
+        self._cooled_ns = 0
+        self.steps = StepLog()
+        """Of the trial at hand, or of the last one."""
 
     async def run(self, planned: PlannedTrial, model: LocalModel) -> TrialRecord:
         """The finished record, also when the trial failed. Re-raises a cancellation after the record is kept."""
-        record = self._store.begin(self._first_record(planned, model))
+        self.steps = StepLog()
+        with self.steps.step("begin"):
+            record = self._store.begin(self._first_record(planned, model))
         self._attempt = Attempt()
-        try:
-            pushed = await self._prepare(model)
-            if pushed is not None:
-                await self._measure(record, _job(planned.case, pushed, model), planned.case.options.progress_limit_s)
-        except BaseException as error:
-            # Ctrl-C, or a fault of our own: the record says so, and the error goes on its way
-            if self._attempt.host_failure is None:
-                self._fail(HostFailure(Outcome.HARNESS_ERROR, "trial", _blame(error)))
-            self._finish(record)
-            raise
-        return self._finish(record)
+        self._condition, self._cooled_ns = PhoneCondition(), 0
+        async with CableWatch(self._session.transport, planned.case.options.grace_s) as cable:
+            try:
+                pushed = await self._prepare(planned.case, model, cable)
+                if pushed is not None:
+                    await self._measure(record, planned.case, _job(planned.case, pushed, model), cable)
+                    await self._forget_harmed(model)
+            except BaseException as error:
+                # Ctrl-C, or a fault of our own: the record says so, and the error goes on its way
+                if self._attempt.host_failure is None:
+                    self._fail(HostFailure(Outcome.HARNESS_ERROR, "trial", _blame(error)))
+                self._finish(record, cable)
+                raise
+            return self._finish(record, cable)
 
-    async def _prepare(self, model: LocalModel) -> PushedModel | None:
-        """The app and the model in place; None when a step failed."""
-        self._battery_celsius = None
+    async def _prepare(self, case: Case, model: LocalModel, cable: CableWatch) -> PushedModel | None:
+        """The phone ready, the app and the model in place; None when a step failed."""
+        session = self._session
         try:
-            await self._session.ensure_app()
-            self._battery_celsius = await self._session.transport.battery_celsius()
-            return await self._session.ensure_model(model.path, model.sha256)
+            with self.steps.step("ready"):
+                self._cooled_ns = await wait_until_ready(
+                    lambda: self._unmet(case.needs, cable), case.needs, session.facts.udid, self._listener
+                )
+            with self.steps.step("app"):
+                await cable.persist(session.ensure_app, once_more=False)
+            with self.steps.step("model"):
+                return await session.ensure_model(model.path, model.sha256, case.options.grace_s)
         except StepError as error:
             present: bool | None = None
             with suppress(StepError):
-                present = await self._session.transport.is_present()
+                present = await session.transport.is_present()
             self._fail(HostFailure(error.outcome, error.step, error.message), present)
             return None
+
+    async def _unmet(self, needs: Needs, cable: CableWatch) -> list[Unmet]:
+        self._condition = await cable.persist(self._session.transport.condition)
+        return unmet_by_phone(needs, self._session.facts, self._condition)
 
     def _fail(self, failure: HostFailure, phone_present: bool | None = None) -> None:
         self._attempt.host_failure = failure
         self._attempt.classification = classify(Known(host_failure=failure, phone_present=phone_present))
 
-    async def _measure(self, record: TrialRecord, job: Job, progress_limit_s: float) -> None:
+    async def _forget_harmed(self, model: LocalModel) -> None:
+        """A file that the runner found to be another than its name says must not stay under that name."""
+        error = self._attempt.observation.error
+        if error is None or error.kind != WRONG_DIGEST:
+            return
+        try:
+            await self._session.forget_model(model.sha256)
+        except StepError as trouble:
+            self._attempt.findings.problems.append(str(trouble))
+
+    async def _measure(self, record: TrialRecord, case: Case, job: Job, cable: CableWatch) -> None:
         """A warm trial whose cache this run has not built gets it from an unmeasured cold load first."""
         cache = (job.sha256, job.engine, job.backend)
         if job.cache is CacheState.WARM and cache not in self._warm_caches:
-            await self._load(
-                record, replace(job, cache=CacheState.COLD, decode_tokens=0, hold_ms=0), progress_limit_s, fill=True
-            )
+            cold = replace(job, cache=CacheState.COLD, decode_tokens=0, hold_ms=0)
+            with self.steps.step("cache_fill"):
+                await self._load(record, case, cold, cable, fill=True)
             if not self._attempt.measured:
                 self._attempt = _blamed_on_fill(self._attempt)
                 return
         if job.cache is CacheState.COLD:
             self._warm_caches.discard(cache)
-        await self._load(record, job, progress_limit_s, fill=False)
+        await self._load(record, case, job, cable, fill=False)
         if self._attempt.measured and job.cache is not CacheState.NONE:
             self._warm_caches.add(cache)
 
-    async def _load(self, record: TrialRecord, job: Job, progress_limit_s: float, *, fill: bool) -> None:
+    async def _load(self, record: TrialRecord, case: Case, job: Job, cable: CableWatch, *, fill: bool) -> None:
         """One process of the runner; `fill` loads are kept as files beside the trial's, not as telemetry."""
         artifacts = self._store.artifacts_dir(record.trial_id)
-        trial_id = record.trial_id
+        trial_id, steps = record.trial_id, self.steps
         with ExitStack() as stack:
             spool = None
             if fill:
-                trial_id, artifacts = f"{trial_id}-fill", artifacts / FILL_FOLDER
+                trial_id, artifacts, steps = f"{trial_id}-fill", artifacts / FILL_FOLDER, StepLog()
                 artifacts.mkdir()
             else:
                 spool = stack.enter_context(self._store.spool(trial_id))
-            runner = AttemptRunner(self._session, trial_id, artifacts, spool, self._listener, progress_limit_s)
+            runner = AttemptRunner(
+                self._session,
+                cable,
+                self._book,
+                trial_id,
+                artifacts,
+                spool,
+                self._listener,
+                steps,
+                needs=case.needs,
+                progress_limit_s=case.options.progress_limit_s,
+                grace_s=case.options.grace_s,
+            )
             self._attempt = runner.attempt
+            if self._condition.clock_offset_ns is not None:
+                self._attempt.findings.phone_clock_offsets_ns.append(self._condition.clock_offset_ns)
             await runner.run(job)
 
     def _first_record(self, planned: PlannedTrial, model: LocalModel) -> TrialRecord:
@@ -125,6 +176,7 @@ class TrialRunner:
             started_at=now.isoformat(),
             host_pid=os.getpid(),
             harness_version=__version__,
+            transport=self._session.transport.name,
             device_kind=facts.kind,
             device_udid=facts.udid,
             device_product_type=facts.product_type,
@@ -146,16 +198,33 @@ class TrialRunner:
             expected_outcome=case.expected,
         )
 
-    def _finish(self, record: TrialRecord) -> TrialRecord:
-        attempt = self._attempt
+    def _finish(self, record: TrialRecord, cable: CableWatch) -> TrialRecord:
+        with self.steps.step("record"):
+            return self._keep(record, cable)
+
+    def _keep(self, record: TrialRecord, cable: CableWatch) -> TrialRecord:
+        attempt, condition = self._attempt, self._condition
+        app = attempt.app_reading
+        offset_ns = attempt.clock.offset_ns if attempt.clock else None
         seen, result = attempt.observation, attempt.observation.result
         readings = attempt.readings
-        figures = telemetry_figures(readings)
+        figures, gaps = telemetry_figures(readings), sample_gaps(readings, record.sample_hz)
+        phone_clocks = attempt.findings.phone_clock_offsets_ns
         entitlements = self._session.entitlements
         done = replace(
             record,
             finished_at=datetime.now(UTC).isoformat(),
-            battery_celsius=self._battery_celsius,
+            battery_celsius=condition.battery_celsius,
+            battery_percent=condition.battery_percent,
+            battery_charging=condition.charging,
+            thermal_state_start=app.thermal,
+            low_power=app.low_power,
+            free_bytes=condition.free_bytes,
+            ram_bytes=app.ram_bytes,
+            phone_locked=condition.locked,
+            developer_mode=condition.developer_mode,
+            developer_image=condition.developer_image,
+            cooled_ns=self._cooled_ns + attempt.cooled_ns,
             app_bundle_id=self._session.runner.bundle_id,
             app_build=seen.hello.build if seen.hello else None,
             app_entitlements=None if entitlements is None else dict(entitlements),
@@ -171,6 +240,9 @@ class TrialRunner:
             ),
             pid=attempt.pid,
             phases=tuple(seen.phases),
+            # the step that writes this record is in it without its end
+            host_steps=self.steps.steps(offset_ns),
+            cuts=tuple(cut.on_app_clock(offset_ns) for cut in cable.cuts),
             load_ns=result.load_ns if result else None,
             ttft_ns=result.ttft_ns if result else None,
             prefill_tokens=result.prefill_tokens if result else None,
@@ -187,10 +259,17 @@ class TrialRunner:
             output_sha256=result.output_sha256 if result else None,
             sample_count=figures.sample_count,
             sample_gap_max_ns=figures.sample_gap_max_ns,
+            sample_gap_count=gaps.count if figures.sample_count else None,
+            sample_gap_limit_ns=gaps.limit_ns,
+            sample_gaps=gaps.longest,
             last_sample_ns=figures.last_sample_ns,
             seq_missing=attempt.missing_events,
-            clock_offset_ns=attempt.clock.offset_ns if attempt.clock else None,
+            clock_offset_ns=offset_ns,
             clock_round_trip_ns=attempt.clock.round_trip_ns if attempt.clock else None,
+            clock_offset_end_ns=attempt.clock_end.offset_ns if attempt.clock_end else None,
+            clock_round_trip_end_ns=attempt.clock_end.round_trip_ns if attempt.clock_end else None,
+            phone_clock_offset_ns=condition.clock_offset_ns,
+            phone_clock_offset_end_ns=phone_clocks[1] if len(phone_clocks) > 1 else None,
             artifacts_dir=f"artifacts/{record.trial_id}",
         )
         try:

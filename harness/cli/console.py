@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from harness.bench.listener import Listener
 from harness.bench.plan import PlannedTrial
 from harness.core.outcome import EMULATED_GPU
 from harness.core.record import TrialRecord
-from harness.core.units import format_bytes
+from harness.core.units import BYTES_PER_UNIT, ByteCount, format_bytes
 
 _stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 NS_PER_MS = 1_000_000
@@ -32,12 +34,19 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Data for a person, on stdout; as wide as it needs to be when it is not a terminal."""
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = (), whole: Sequence[str] = ()
+) -> None:
+    """Data for a person, on stdout; as wide as it needs to be when it is not a terminal.
+
+    Columns named in `right` are aligned there, those in `whole` are the last to be folded on a narrow terminal.
+    """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+        table.add_column(
+            heading, justify="right" if heading in right else "left", overflow="fold", no_wrap=heading in whole
+        )
     for row in rows:
         table.add_row(*row)
     console.print(table)
@@ -59,14 +68,26 @@ def describe(record: TrialRecord) -> str:
     return f"{record.outcome}: {', '.join(figures)}"
 
 
+class PaceColumn(ProgressColumn):
+    """How fast bytes move and how long the rest will take; nothing for other work, and until there is a rate."""
+
+    def render(self, task: Task) -> Text:
+        # typed as a float, yet what was given comes back
+        total: object = task.total
+        if not isinstance(total, ByteCount) or not task.speed:
+            return Text()
+        left = "" if task.time_remaining is None else f", {timedelta(seconds=int(task.time_remaining))} left"
+        return Text(f"{task.speed / BYTES_PER_UNIT['MB']:.1f} MB/s{left}")
+
+
 class RunDisplay(Listener):
     """Shows steps as bars on a terminal and as plain lines elsewhere; a context manager."""
 
     def __init__(self) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
-            console=_stderr, transient=True, disable=not _stderr.is_terminal,
-        )  # fmt: skip  # one option a line would hide the three columns
+            PaceColumn(), console=_stderr, transient=True, disable=not _stderr.is_terminal,
+        )  # fmt: skip  # one option a line would hide the columns
         self._task: tuple[str, TaskID] | None = None
         self._current: tuple[str, TaskID] | None = None
 
@@ -82,7 +103,8 @@ class RunDisplay(Listener):
     def step(self, what: str, done: int, total: int) -> None:
         if self._task is None or self._task[0] != what:
             self._end_task()
-            self._task = (what, self._progress.add_task(what, total=total))
+            # what was done before is no part of its rate
+            self._task = (what, self._progress.add_task(what, total=total, completed=done))
         self._progress.update(self._task[1], completed=done, total=total)
         if done >= total:
             self._end_task()
@@ -91,6 +113,9 @@ class RunDisplay(Listener):
         if self._task is not None:
             self._progress.remove_task(self._task[1])
             self._task = None
+
+    def note(self, text: str) -> None:
+        talk(text)
 
     def trial_begins(self, planned: PlannedTrial, number: int, total: int) -> None:
         label = f"[{number}/{total}] {planned.name}"

@@ -8,7 +8,7 @@ import traceback
 import typer
 
 from harness import __version__
-from harness.cli import devices, exits, models, report, run, runner, virtual
+from harness.cli import devices, doctor, exits, explain, models, report, run, runner, virtual
 from harness.cli.console import talk
 from harness.core.errors import DeviceError, HarnessError, UsageError
 
@@ -21,8 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("devices")(devices.devices)
+app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)
 app.command("report")(report.report)
+app.command("explain")(explain.explain)
 app.add_typer(runner.app, name="runner")
 app.add_typer(models.app, name="models")
 app.add_typer(virtual.app, name="virtual")

@@ -9,46 +9,86 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.bench.run_options import LEASE_WAIT_S
 from harness.cli import exits
 from harness.cli.console import RunDisplay, print_json, print_table, talk
+from harness.core.errors import DeviceError
 from harness.core.outcome import Family, Outcome
-from harness.core.phone import parse_device_word
+from harness.core.phone import FORMS, DeviceWord, parse_device_word
 
 if TYPE_CHECKING:
     from harness.bench.conductor import RunResult
+    from harness.bench.run_options import RunOptions
+    from harness.bench.suite import Suite
 
 
 def run(
     suite_file: Annotated[Path, typer.Argument(metavar="SUITE.toml", help="What to load, how, what to expect.")],
-    device: Annotated[str, typer.Option("--device", help="A UDID, virtual, or virtual:<profile>[,key=value…].")],
+    device: Annotated[
+        list[str], typer.Option("--device", metavar="WORD", help=f"Repeatable, one after another: {FORMS}.")
+    ],
     results: Annotated[Path, typer.Option("--results", help="Where records and pictures go.")] = Path("results"),
     runner: Annotated[str, typer.Option("--runner", help="auto, python, or the path of a signed .ipa.")] = "auto",
+    transport: Annotated[
+        str, typer.Option("--transport", help="auto, or the client library that does what it can on the phone.")
+    ] = "auto",
+    lease_wait: Annotated[
+        float, typer.Option("--lease-wait", min=0, metavar="SECONDS", help="Wait so long for a phone in use.")
+    ] = LEASE_WAIT_S,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep", metavar="NAME", help="Never remove this model (file name, digest's begin) from the phone."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Records for machines instead of the table.")] = False,
 ) -> None:
-    """Run a suite on a phone, keep every record, print a table, and draw the report."""
-    word = parse_device_word(device)
-    from harness.bench.conductor import run_suite
+    """Run a suite on a phone, or on one after another, keep every record, print a table, and draw the report."""
+    words = [parse_device_word(text) for text in device]
     from harness.bench.run_options import RunOptions
     from harness.bench.suite import load_suite
-    from harness.report.build import build_report
+    from harness.device.registry import expand
 
     suite = load_suite(suite_file)
-    options = RunOptions(runner=runner)
+    options = RunOptions(runner=runner, transport=transport, keep=tuple(keep or ()), lease_wait_s=lease_wait)
+    code, told = 0, []
     try:
-        with RunDisplay() as display:
-            result = asyncio.run(run_suite(suite, word, results, display, options))
-            display.step("draw the report", 0, 1)
-            page = build_report(results, run_id=result.run_id).index
-            display.step("draw the report", 1, 1)
+        phones = asyncio.run(expand(words))
+        for phone in phones:
+            try:
+                result, page = _run_on(suite, phone, results, options)
+            except DeviceError as error:
+                # the other phones have nothing to do with it
+                if len(phones) == 1:
+                    raise
+                talk(f"error: --device={phone.text}: {error}")
+                code = max(code, exits.DEVICE)
+                continue
+            told.append({"run_id": result.run_id, "report": str(page), "trials": [asdict(r) for r in result.records]})
+            if not as_json:
+                _print_summary(results, result)
+                typer.echo(f"report: {page}")
+            code = max(code, _exit_code(result))
     except KeyboardInterrupt:
         talk(f"interrupted; the app on the phone has been ended, what was recorded is kept in {results}")
         raise typer.Exit(exits.INTERRUPTED) from None
     if as_json:
-        print_json({"run_id": result.run_id, "report": str(page), "trials": [asdict(r) for r in result.records]})
-    else:
-        _print_summary(results, result)
-        typer.echo(f"report: {page}")
-    raise typer.Exit(_exit_code(result))
+        # by what was asked and not by what was there: who asks for several gets a list
+        print_json(told[0] if words == phones and len(words) == 1 else told)
+    raise typer.Exit(code)
+
+
+def _run_on(suite: Suite, phone: DeviceWord, results: Path, options: RunOptions) -> tuple[RunResult, Path]:
+    """The suite on one phone, and the page with its report."""
+    from harness.bench.conductor import run_suite
+    from harness.report.build import build_report
+
+    with RunDisplay() as display:
+        result = asyncio.run(run_suite(suite, phone, results, display, options))
+        display.step("draw the report", 0, 1)
+        page = build_report(results, run_id=result.run_id).index
+        display.step("draw the report", 1, 1)
+    return result, page
 
 
 def _print_summary(results: Path, result: RunResult) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
+from harness.core.matching import NS_PER_S, Match, OurProcess, TrialWindow, match_report
+
 
 class Family(StrEnum):
     MEASURED = "measured"
@@ -73,7 +75,10 @@ class EvidenceKind(StrEnum):
     CRASH_REPORT = "crash_report"
     JETSAM_EVENT = "jetsam_event"
     PROCESS_LIST = "process_list"
+    TERMINATION = "termination"
     PRESENCE = "presence"
+    REFUSAL = "refusal"
+    CLOCK = "clock"
     STEP = "step"
 
 
@@ -137,6 +142,9 @@ class Known:
     """All that was found out about a trial's end. None is `not found out`, not `no`."""
 
     pid: int | None = None
+    process_name: str | None = None
+    window: TrialWindow | None = None
+    """When the process lived: what reports of the phone must fit."""
     requested_backend: str = ""
     effective_backend: str | None = None
     backend_how: str | None = None
@@ -144,7 +152,11 @@ class Known:
     runner_error: RunnerError | None = None
     host_failure: HostFailure | None = None
     process_running: bool | None = None
+    termination: str | None = None
+    """How the phone itself told that our process ended, before we ended it: `signal 6`, `exit code 0`."""
     phone_present: bool | None = None
+    cuts: Sequence[str] = ()
+    """Each time that the phone was not attached, in words."""
     not_ready: str | None = None
     """What the phone refused while evidence was sought: trust revoked, locked, Developer Mode off."""
     silent_beyond_limit: bool = False
@@ -179,50 +191,102 @@ _Report = TypeVar("_Report", CrashReport, JetsamVictim)
 
 _BAD_ALLOC = "std::bad_alloc"
 _SIGNALS_OF_FAULTS = ("SIGSEGV", "SIGBUS")
+# Darwin's numbers, as a termination notice tells them. SIGKILL is not among them: it proves nobody's guilt.
+_CRASH_SIGNALS = {
+    "signal 4": "SIGILL",
+    "signal 5": "SIGTRAP",
+    "signal 6": "SIGABRT",
+    "signal 8": "SIGFPE",
+    "signal 10": "SIGBUS",
+    "signal 11": "SIGSEGV",
+}
 
 
 def classify(known: Known) -> Classification:
     """The outcome that the evidence proves, with the evidence in the order in which it was weighed."""
-    weighed = _weigh(known)
-    outcome, reason = _decide(known)
-    return Classification(outcome, reason, _mark_decisive(weighed, outcome))
+    rule = _decide(known)
+    evidence = tuple(
+        Evidence(item.kind, item.text, item.file, item.weighty and item.kind in rule.deciding) for item in _weigh(known)
+    )
+    return Classification(rule.outcome, rule.reason, evidence)
 
 
-def _decide(known: Known) -> tuple[Outcome, str]:
+@dataclass(frozen=True)
+class _Rule:
+    """The first rule that matches: its outcome, the outcome in one line, the kinds of evidence that decide."""
+
+    outcome: Outcome
+    reason: str
+    deciding: tuple[EvidenceKind, ...]
+
+
+def _decide(known: Known) -> _Rule:
     if known.result_seen and known.host_failure is None:
         return _measured(known)
     if known.runner_error is not None:
-        return _runner_error_outcome(known.runner_error), known.runner_error.message
+        outcome = _runner_error_outcome(known.runner_error)
+        return _Rule(outcome, known.runner_error.message, (EvidenceKind.RUNNER_ERROR,))
     # what the phone proves about our process outranks the trouble that we had with it
-    crash = _of_pid(known.crash_reports, known.pid)
-    victim = _of_pid(known.jetsam_victims, known.pid)
-    if known.process_running is False and crash is not None:
-        return _crashed(known, crash)
-    if known.process_running is False and victim is not None:
-        return Outcome.JETSAM, f"killed by the phone: {victim.reason} at {victim.footprint_bytes} bytes"
+    if (proven := _proven_death(known)) is not None:
+        return proven
     if known.host_failure is not None:
-        if known.phone_present is False:
-            return Outcome.LOST, f"the phone is gone since {known.host_failure.step}: {known.host_failure.message}"
-        return known.host_failure.outcome, f"{known.host_failure.step}: {known.host_failure.message}"
+        return _failed_step(known, known.host_failure)
     if known.silent_beyond_limit and known.process_running:
-        return Outcome.HUNG, f"no progress within the limit during {known.last_phase or 'start'}"
+        reason = f"no progress within the limit during {known.last_phase or 'start'}"
+        return _Rule(Outcome.HUNG, reason, (EvidenceKind.PROCESS_LIST, EvidenceKind.JOURNAL))
     if known.phone_present is False:
-        return Outcome.LOST, "the phone is gone and did not come back within the grace time"
-    if known.process_running is False and _BAD_ALLOC in known.stderr:
-        return Outcome.BAD_ALLOC, _line_with(known.stderr, _BAD_ALLOC)
+        reason = "the phone is gone and did not come back within the grace time"
+        return _Rule(Outcome.LOST, reason, (EvidenceKind.PRESENCE,))
+    if _gone(known) and _BAD_ALLOC in known.stderr:
+        return _Rule(Outcome.BAD_ALLOC, _line_with(known.stderr, _BAD_ALLOC), (EvidenceKind.STDERR,))
     if known.not_ready is not None:
-        return Outcome.NOT_READY, known.not_ready
-    return Outcome.UNKNOWN, "no evidence decides how the trial ended"
+        return _Rule(Outcome.NOT_READY, known.not_ready, (EvidenceKind.REFUSAL,))
+    return _Rule(Outcome.UNKNOWN, _why_unknown(known), ())
 
 
-def _measured(known: Known) -> tuple[Outcome, str]:
+def _gone(known: Known) -> bool:
+    return known.process_running is False or (known.termination is not None and not known.process_running)
+
+
+def _proven_death(known: Known) -> _Rule | None:
+    """A report of the phone about our process, or its word of a crashing signal."""
+    if not _gone(known):
+        return None
+    crash, victim = _ours(known, known.crash_reports), _ours(known, known.jetsam_victims)
+    if crash is not None:
+        return _crashed(known, crash.signal, crash.exception, crash.messages, EvidenceKind.CRASH_REPORT)
+    if victim is not None:
+        reason = f"killed by the phone: {victim.reason} at {victim.footprint_bytes} bytes"
+        return _Rule(Outcome.JETSAM, reason, (EvidenceKind.JETSAM_EVENT,))
+    signal = _CRASH_SIGNALS.get(known.termination or "")
+    return None if signal is None else _crashed(known, signal, None, (), EvidenceKind.TERMINATION)
+
+
+def _failed_step(known: Known, failure: HostFailure) -> _Rule:
+    if known.phone_present is False:
+        reason = f"the phone is gone since {failure.step}: {failure.message}"
+        return _Rule(Outcome.LOST, reason, (EvidenceKind.PRESENCE,))
+    return _Rule(failure.outcome, f"{failure.step}: {failure.message}", (EvidenceKind.STEP,))
+
+
+def _why_unknown(known: Known) -> str:
+    if known.termination is not None:
+        return f"the process ended ({known.termination}) without a result, and no report says why"
+    if known.process_running is False:
+        return "the process is gone without a result, and no report says why"
+    return "no evidence decides how the trial ended"
+
+
+def _measured(known: Known) -> _Rule:
     if known.effective_backend is None:
-        return Outcome.UNKNOWN, "a result came, but the runner could not tell on which backend it ran"
+        return _Rule(Outcome.UNKNOWN, "a result came, but the runner could not tell on which backend it ran", ())
+    deciding = (EvidenceKind.RESULT, EvidenceKind.BACKEND)
     if (known.requested_backend, known.effective_backend) == ("gpu", EMULATED_GPU):
-        return Outcome.LOADED, "result received; the GPU is emulated: the engine ran on the CPU"
+        return _Rule(Outcome.LOADED, "result received; the GPU is emulated: the engine ran on the CPU", deciding)
     if known.effective_backend != known.requested_backend:
-        return Outcome.FELL_BACK, f"asked for {known.requested_backend}, ran on {known.effective_backend}"
-    return Outcome.LOADED, f"result received, on {known.effective_backend}"
+        reason = f"asked for {known.requested_backend}, ran on {known.effective_backend}"
+        return _Rule(Outcome.FELL_BACK, reason, deciding)
+    return _Rule(Outcome.LOADED, f"result received, on {known.effective_backend}", deciding)
 
 
 def _runner_error_outcome(error: RunnerError) -> Outcome:
@@ -231,32 +295,51 @@ def _runner_error_outcome(error: RunnerError) -> Outcome:
     return _RUNNER_ERROR_OUTCOMES.get(error.kind, Outcome.HARNESS_ERROR)
 
 
-def _crashed(known: Known, crash: CrashReport) -> tuple[Outcome, str]:
-    told = "\n".join((known.stderr, *crash.messages))
+def _crashed(
+    known: Known, signal: str | None, exception: str | None, messages: Sequence[str], proof: EvidenceKind
+) -> _Rule:
+    told = "\n".join((known.stderr, *messages))
     if _BAD_ALLOC in told:
-        return Outcome.BAD_ALLOC, _line_with(told, _BAD_ALLOC)
-    if crash.signal == "SIGABRT":
+        deciding = (proof, EvidenceKind.STDERR) if _BAD_ALLOC in known.stderr else (proof,)
+        return _Rule(Outcome.BAD_ALLOC, _line_with(told, _BAD_ALLOC), deciding)
+    if signal == "SIGABRT":
         said = [line.strip() for line in known.stderr.splitlines() if line.strip()]
-        return Outcome.ABORTED, (said or list(crash.messages) or ["SIGABRT without a message"])[-1]
-    if crash.signal in _SIGNALS_OF_FAULTS and (known.effective_backend or known.requested_backend) == "gpu":
-        return Outcome.GPU_FAULT, f"{crash.signal} on the GPU during {known.last_phase or 'start'}"
-    return Outcome.CRASHED, f"{crash.signal or crash.exception or 'crash'} during {known.last_phase or 'start'}"
+        return _Rule(Outcome.ABORTED, (said or list(messages) or ["SIGABRT without a message"])[-1], (proof,))
+    during = known.last_phase or "start"
+    if signal in _SIGNALS_OF_FAULTS and (known.effective_backend or known.requested_backend) == "gpu":
+        return _Rule(Outcome.GPU_FAULT, f"{signal} on the GPU during {during}", (proof,))
+    return _Rule(Outcome.CRASHED, f"{signal or exception or 'crash'} during {during}", (proof,))
 
 
-def _of_pid(reports: Sequence[_Report], pid: int | None) -> _Report | None:
-    return next((report for report in reports if report.pid == pid), None)
+def _match(known: Known, report: CrashReport | JetsamVictim) -> Match:
+    ours = OurProcess(known.pid, known.process_name, known.window)
+    return match_report(report.pid, report.process, report.captured_at, ours)
 
 
-def _line_with(text: str, word: str) -> str:
-    return next((line.strip() for line in text.splitlines() if word in line), word)
+def _ours(known: Known, reports: Sequence[_Report]) -> _Report | None:
+    return next((report for report in reports if _match(known, report).ours), None)
 
 
-def _weigh(known: Known) -> list[Evidence]:
-    """Every finding in plain words; `decisive` is set afterwards."""
-    found: list[Evidence] = []
+def _line_with(text: str, word: str, otherwise: str | None = None) -> str:
+    found = (line.strip() for line in text.splitlines() if word in line)
+    return next(found, word if otherwise is None else otherwise)
 
-    def add(kind: EvidenceKind, text: str, file: str | None = None) -> None:
-        found.append(Evidence(kind, text, file))
+
+@dataclass(frozen=True)
+class _Weighed:
+    kind: EvidenceKind
+    text: str
+    file: str | None = None
+    weighty: bool = True
+    """May decide; a report that is not ours may not."""
+
+
+def _weigh(known: Known) -> list[_Weighed]:
+    """Every finding in plain words."""
+    found: list[_Weighed] = []
+
+    def add(kind: EvidenceKind, text: str, file: str | None = None, *, weighty: bool = True) -> None:
+        found.append(_Weighed(kind, text, file, weighty))
 
     if known.host_failure is not None:
         add(EvidenceKind.STEP, f"step {known.host_failure.step} failed: {known.host_failure.message}")
@@ -269,47 +352,33 @@ def _weigh(known: Known) -> list[Evidence]:
         add(EvidenceKind.RUNNER_ERROR, f"{known.runner_error.kind}{where}: {known.runner_error.message}")
     for crash in known.crash_reports:
         told = "; ".join(crash.messages) or "no message"
-        match = "matches our pid" if crash.pid == known.pid else f"not ours, our pid is {known.pid}"
-        text = f"crash report of {crash.process} pid {crash.pid} ({match}): {crash.signal or crash.exception}: {told}"
-        add(EvidenceKind.CRASH_REPORT, text, crash.file)
+        match = _match(known, crash)
+        text = f"crash report of {crash.process} pid {crash.pid} ({match.words}): "
+        text += f"{crash.signal or crash.exception}: {told}"
+        add(EvidenceKind.CRASH_REPORT, text, crash.file, weighty=match.ours)
     for victim in known.jetsam_victims:
-        match = "matches our pid" if victim.pid == known.pid else f"not ours, our pid is {known.pid}"
-        add(
-            EvidenceKind.JETSAM_EVENT,
-            f"JetsamEvent: {victim.process} pid {victim.pid} ({match}) killed for {victim.reason} "
-            f"at {victim.footprint_bytes} bytes",
-            victim.file,
-        )
+        match = _match(known, victim)
+        text = f"JetsamEvent: {victim.process} pid {victim.pid} ({match.words}) killed for {victim.reason} "
+        text += f"at {victim.footprint_bytes} bytes"
+        add(EvidenceKind.JETSAM_EVENT, text, victim.file, weighty=match.ours)
     if known.stderr.strip():
-        add(EvidenceKind.STDERR, known.stderr.strip().splitlines()[-1], known.stderr_file)
+        # the line that decides, where one does: the last one may be about something else
+        last = known.stderr.strip().splitlines()[-1]
+        add(EvidenceKind.STDERR, _line_with(known.stderr, _BAD_ALLOC, last), known.stderr_file)
+    if known.termination is not None:
+        add(EvidenceKind.TERMINATION, f"the phone told that process {known.pid} ended: {known.termination}")
     if known.process_running is not None:
-        add(EvidenceKind.PROCESS_LIST, f"process {known.pid} {'still runs' if known.process_running else 'is gone'}")
+        state = "was still there" if known.process_running else "is gone"
+        add(EvidenceKind.PROCESS_LIST, f"process {known.pid} {state}")
+    for cut in known.cuts:
+        add(EvidenceKind.PRESENCE, cut, weighty=False)
     if known.phone_present is not None:
         add(EvidenceKind.PRESENCE, "the phone is attached" if known.phone_present else "the phone is absent")
     if known.not_ready is not None:
-        add(EvidenceKind.PRESENCE, f"the phone refuses: {known.not_ready}")
+        add(EvidenceKind.REFUSAL, f"the phone refuses: {known.not_ready}")
+    if known.window is not None and known.window.jump_ns is not None:
+        moved_s = known.window.jump_ns / NS_PER_S
+        add(EvidenceKind.CLOCK, f"the phone's wall clock jumped by {moved_s:+.0f} s during the trial")
     if known.last_phase is not None:
         add(EvidenceKind.JOURNAL, f"last phase begun: {known.last_phase}")
     return found
-
-
-_DECIDING_KINDS = {
-    Outcome.LOADED: (EvidenceKind.RESULT, EvidenceKind.BACKEND),
-    Outcome.FELL_BACK: (EvidenceKind.RESULT, EvidenceKind.BACKEND),
-    Outcome.LOAD_ERROR: (EvidenceKind.RUNNER_ERROR,),
-    Outcome.GENERATE_ERROR: (EvidenceKind.RUNNER_ERROR,),
-    Outcome.BAD_ALLOC: (EvidenceKind.CRASH_REPORT, EvidenceKind.STDERR),
-    Outcome.ABORTED: (EvidenceKind.CRASH_REPORT,),
-    Outcome.GPU_FAULT: (EvidenceKind.CRASH_REPORT,),
-    Outcome.CRASHED: (EvidenceKind.CRASH_REPORT,),
-    Outcome.JETSAM: (EvidenceKind.JETSAM_EVENT,),
-    Outcome.HUNG: (EvidenceKind.PROCESS_LIST, EvidenceKind.JOURNAL),
-    Outcome.LOST: (EvidenceKind.PRESENCE,),
-    Outcome.NOT_READY: (EvidenceKind.PRESENCE, EvidenceKind.STEP),
-    Outcome.UNKNOWN: (),
-}
-
-
-def _mark_decisive(found: list[Evidence], outcome: Outcome) -> tuple[Evidence, ...]:
-    deciding = _DECIDING_KINDS.get(outcome, (EvidenceKind.STEP, EvidenceKind.RUNNER_ERROR))
-    return tuple(Evidence(item.kind, item.text, item.file, item.kind in deciding) for item in found)

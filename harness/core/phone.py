@@ -42,16 +42,28 @@ class PhoneFacts:
 
 
 @dataclass(frozen=True)
-class AnyPhysical:
-    """`any` or `all` or `class:iPhone17,1`: physical phones chosen by what is attached."""
+class AnyAttached:
+    """`any` or `all` or `class:iPhone17,1`: chosen among the phones that usbmuxd has on a cable."""
 
     every: bool
     product_type: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The device word that `parse_device_word` reads as this."""
+        if self.product_type is not None:
+            return f"class:{self.product_type}"
+        return "all" if self.every else "any"
 
 
 @dataclass(frozen=True)
 class ByUdid:
     udid: str
+
+    @property
+    def text(self) -> str:
+        """The device word that `parse_device_word` reads as this."""
+        return self.udid
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ class Virtual:
         return f"virtual:{self.profile},{self.settings_text}".rstrip(",")
 
 
-DeviceWord = AnyPhysical | ByUdid | Virtual
+DeviceWord = AnyAttached | ByUdid | Virtual
 
 
 def with_settings(word: DeviceWord, settings: Mapping[str, str]) -> DeviceWord:
@@ -93,12 +105,12 @@ def parse_device_word(text: str) -> DeviceWord:
     """Reads what follows `--device`; raises UsageError naming the word and the accepted forms."""
     word = text.strip()
     if word in ("any", "all"):
-        return AnyPhysical(every=word == "all")
+        return AnyAttached(every=word == "all")
     if word.startswith("class:"):
         product_type = word.removeprefix("class:")
         if not re.fullmatch(r"iPhone\d{1,3},\d{1,3}", product_type):
             raise UsageError(f"--device={text}: after class: comes a product type such as iPhone17,1")
-        return AnyPhysical(every=False, product_type=product_type)
+        return AnyAttached(every=False, product_type=product_type)
     if word == "virtual":
         return Virtual()
     if word.startswith("virtual:"):

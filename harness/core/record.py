@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from harness.core.outcome import Evidence
-from harness.core.telemetry import Phase
+from harness.core.telemetry import Cut, HostStep, Phase, SampleGap
 
 
 class TrialState(StrEnum):
@@ -49,7 +49,24 @@ class TrialRecord:
     device_os_build: str = _column("iOS build.")
     device_settings: str = _column("A virtual phone's departures from its profile; empty: none.")
 
+    transport: str | None = _column("Client library through which the phone was driven.", default=None)
+
+    # what the phone said of itself before the trial
     battery_celsius: float | None = _column("Battery temperature before the trial.", "°C", None)
+    battery_percent: int | None = _column("Battery level before the trial.", "%", None)
+    battery_charging: bool | None = _column("Whether it was charging.", default=None)
+    thermal_state_start: str | None = _column(
+        "Thermal state before the trial, as the app reads it: `nominal`, `fair`, `serious` or `critical`.", default=None
+    )
+    low_power: bool | None = _column("Whether Low Power Mode was on, as the app reads it.", default=None)
+    free_bytes: int | None = _column("Free storage of the phone before the trial.", "bytes", None)
+    ram_bytes: int | None = _column("Memory of the phone, as the app reads it.", "bytes", None)
+    phone_locked: bool | None = _column("Whether the phone said that it was locked.", default=None)
+    developer_mode: bool | None = _column("Whether Developer Mode was on.", default=None)
+    developer_image: bool | None = _column("Whether the developer image was mounted.", default=None)
+    cooled_ns: int | None = _column(
+        "How long the trial waited for the phone to become ready; 0: not at all.", "ns", None
+    )
 
     # which app, engine, model
     app_bundle_id: str | None = _column("The runner app.", default=None)
@@ -81,6 +98,14 @@ class TrialRecord:
     evidence: tuple[Evidence, ...] = _column("What proves it.", "JSON", ())
     pid: int | None = _column("The measured process on the phone.", default=None)
     phases: tuple[Phase, ...] = _column("Spans of the trial, on the app's clock.", "JSON", ())
+    host_steps: tuple[HostStep, ...] = _column(
+        "What the harness itself did, on the host's monotonic clock and, where that was measured, on the app's.",
+        "JSON",
+        (),
+    )
+    cuts: tuple[Cut, ...] = _column(
+        "Times in which the phone was not attached, on the host's monotonic clock and on the app's.", "JSON", ()
+    )
 
     # figures
     load_ns: int | None = _column("From the begin of the first load phase to an engine ready for a prompt.", "ns", None)
@@ -102,10 +127,19 @@ class TrialRecord:
     # quality of the telemetry
     sample_count: int | None = _column("Samples of the app.", default=None)
     sample_gap_max_ns: int | None = _column("Longest time between two samples.", "ns", None)
+    sample_gap_count: int | None = _column("Gaps between samples beyond `sample_gap_limit_ns`.", default=None)
+    sample_gap_limit_ns: int | None = _column("What counts as a gap: three periods, at least 100 ms.", "ns", None)
+    sample_gaps: tuple[SampleGap, ...] = _column(
+        "The longest of them, in order of time, on the app's clock.", "JSON", ()
+    )
     last_sample_ns: int | None = _column("Time of the last sample on the app's clock.", "ns", None)
     seq_missing: int | None = _column("Events that neither the stream nor the journal has.", default=None)
     clock_offset_ns: int | None = _column("App's clock minus the host's monotonic clock.", "ns", None)
     clock_round_trip_ns: int | None = _column("Smallest round trip of the offset's measurement.", "ns", None)
+    clock_offset_end_ns: int | None = _column("The same offset, measured again after the result.", "ns", None)
+    clock_round_trip_end_ns: int | None = _column("Smallest round trip of that measurement.", "ns", None)
+    phone_clock_offset_ns: int | None = _column("The phone's wall clock minus the host's before the trial.", "ns", None)
+    phone_clock_offset_end_ns: int | None = _column("The same after the trial.", "ns", None)
 
     # files, relative to the results folder
     telemetry_file: str | None = _column("Parquet file of the trial's readings.", default=None)

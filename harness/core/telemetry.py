@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 
@@ -66,3 +66,55 @@ class Phase:
     @property
     def duration_ns(self) -> int | None:
         return None if self.end_ns is None else self.end_ns - self.begin_ns
+
+
+@dataclass(frozen=True)
+class HostStep:
+    """Something the harness did for a trial; `end_ns` is None when it never came to its end."""
+
+    name: str
+    begin_ns: int
+    """On the host's monotonic clock, like `end_ns`."""
+    end_ns: int | None = None
+    app_begin_ns: int | None = None
+    """On the app's clock, like phases and readings; None when the offset was not measured."""
+    app_end_ns: int | None = None
+
+    @property
+    def duration_ns(self) -> int | None:
+        return None if self.end_ns is None else self.end_ns - self.begin_ns
+
+    def on_app_clock(self, offset_ns: int | None) -> HostStep:
+        """The same with its times on the app's clock, `offset_ns` ahead of the host's."""
+        if offset_ns is None:
+            return self
+        end_ns = None if self.end_ns is None else self.end_ns + offset_ns
+        return replace(self, app_begin_ns=self.begin_ns + offset_ns, app_end_ns=end_ns)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A time in which the phone was not attached; `back_ns` is None when it did not come back."""
+
+    gone_ns: int
+    """On the host's monotonic clock, like `back_ns`."""
+    back_ns: int | None = None
+    app_gone_ns: int | None = None
+    """On the app's clock; None when the offset was not measured."""
+    app_back_ns: int | None = None
+
+    def on_app_clock(self, offset_ns: int | None) -> Cut:
+        """The same with its times on the app's clock, `offset_ns` ahead of the host's."""
+        if offset_ns is None:
+            return self
+        back_ns = None if self.back_ns is None else self.back_ns + offset_ns
+        return replace(self, app_gone_ns=self.gone_ns + offset_ns, app_back_ns=back_ns)
+
+
+@dataclass(frozen=True)
+class SampleGap:
+    """Two samples further apart than they should be: when the first was taken, and how long nothing followed."""
+
+    begin_ns: int
+    """On the app's clock."""
+    length_ns: int

@@ -17,6 +17,10 @@ BYTES_PER_UNIT: dict[str, int] = {
 _QUANTITY = re.compile(r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,9})?) ?(?P<unit>[A-Za-z]+)", re.ASCII)
 
 
+class ByteCount(int):
+    """A count of bytes among counts of other things: who shows how a work goes on can tell its rate."""
+
+
 class UnitError(ValueError):
     """A byte count that cannot be read; the message says what would be accepted."""
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from harness.core.errors import DeviceError
 from harness.core.outcome import Outcome
 
+REPLUG = "Unlock the phone, check the cable, and try again"
+DEVELOPER_REMEDY = "Is Developer Mode on and the developer image mounted (docs/real-iphone.md)?"
+
 
 class StepError(DeviceError):
     """Carries the outcome that a trial gets when this step fails."""
@@ -14,6 +17,10 @@ class StepError(DeviceError):
         self.step = step
         self.message = f"{message}. {remedy}" if remedy else message
         self.outcome = outcome
+
+
+class Cut(StepError):
+    """The connection broke, went silent or brought nonsense: on a new one the same step may go well."""
 
 
 class PhoneNotFound(DeviceError):

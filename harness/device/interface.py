@@ -18,7 +18,10 @@ from harness.core.phone import PhoneFacts
 from harness.core.telemetry import Reading
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is going on (`install`, `push tiny.task`), how much is done, and how much there is to do."""
+"""Called with what is going on (`install`, `push tiny.task`), how much is done, and how much there is to do.
+
+Where these are bytes on their way they are `ByteCount`s; the first call tells how much was there before.
+"""
 
 
 class Capability(StrEnum):
@@ -68,7 +71,10 @@ class FileContents:
 
 
 class Container(Protocol):
-    """The files of one app; paths begin at the container's root (`/Documents/…`)."""
+    """The files of one app; paths begin at the container's root (`/Documents/…`).
+
+    Raises Cut where a new connection may mend it, any other StepError where the phone refuses.
+    """
 
     async def size(self, path: str) -> int | None:
         """Size in bytes, None when there is no such file."""
@@ -76,8 +82,34 @@ class Container(Protocol):
 
     async def make_folder(self, path: str) -> None: ...
 
-    async def write(self, path: str, source: Path, progress: Callable[[int], None]) -> None:
-        """Writes the file `source` to `path`, replacing it; `progress` gets the bytes acknowledged so far."""
+    async def names(self, folder: str) -> list[str]:
+        """What is in the folder; empty when there is none."""
+        ...
+
+    async def free_bytes(self) -> int | None:
+        """Free storage of the phone; None when it does not tell."""
+        ...
+
+    async def write(
+        self,
+        path: str,
+        source: Path,
+        *,
+        from_bytes: int = 0,
+        progress: Callable[[int], None],
+        one_by_one: bool = False,
+        odd: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """Cuts the file on the phone to `from_bytes`, which it must have, and writes the rest of `source` behind that.
+
+        Several requests are under way at once, unless `one_by_one`, or until something odd is met: then `odd` gets it
+        in words, and the rest is written one request at a time. `progress` gets the acknowledged prefix: so many bytes
+        of the file are on the phone for certain, whatever happens next. It is told before anything is raised.
+        """
+        ...
+
+    async def write_bytes(self, path: str, data: bytes) -> None:
+        """Writes a small file, replacing it."""
         ...
 
     async def rename(self, path: str, to: str) -> None: ...
@@ -93,6 +125,16 @@ class Container(Protocol):
 
 class Transport(Protocol):
     """One phone through one client library."""
+
+    @property
+    def name(self) -> str:
+        """The client library's, as in `pymobiledevice3`; those of several at work together are joined by `+`."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can do on this phone. Asking for anything else raises StepError (not_ready) that says what helps."""
+        ...
 
     @property
     def facts(self) -> PhoneFacts: ...
@@ -127,7 +169,16 @@ class Transport(Protocol):
 
     async def read_report(self, name: str, max_bytes: int) -> bytes: ...
 
-    async def battery_celsius(self) -> float | None: ...
+    async def condition(self) -> PhoneCondition:
+        """What the phone says of itself now; quick enough to be asked before every trial."""
+        ...
+
+    async def wait_ended(self, pid: int) -> str | None:
+        """Waits until the phone tells that the process has ended, and says how it told; the caller cancels.
+
+        None at once where no such word is to be had.
+        """
+        ...
 
     async def is_present(self) -> bool:
         """Is the phone attached now?"""

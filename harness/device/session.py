@@ -12,7 +12,8 @@ from harness.core.outcome import Outcome
 from harness.core.phone import PhoneFacts
 from harness.device.errors import StepError
 from harness.device.interface import InstalledApp, Progress, Transport
-from harness.device.push import PushedModel, push_model
+from harness.device.presence import GRACE_S
+from harness.device.push import PushedModel, PushOptions, Tell, forget_model, push_model, tell_nobody
 from harness.runner.build import BuiltRunner
 
 START_LIMIT_S = 20.0
@@ -27,12 +28,23 @@ PORT_RANGE = range(20_000, 32_000)
 class PhoneSession:
     """Work on one phone; `transport` is open and stays the caller's to close."""
 
-    def __init__(self, transport: Transport, runner: BuiltRunner, progress: Progress) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        runner: BuiltRunner,
+        progress: Progress,
+        *,
+        tell: Tell = tell_nobody,
+        keep: tuple[str, ...] = (),
+    ) -> None:
+        """`tell` gets what a person should know; `keep` names the models that are never removed from the phone."""
         self.transport = transport
         self.runner = runner
         self._progress = progress
         self._app: InstalledApp | None = None
         self._pushed: dict[str, PushedModel] = {}
+        self._tell = tell
+        self._keep = keep
 
     @property
     def facts(self) -> PhoneFacts:
@@ -42,6 +54,11 @@ class PhoneSession:
     def entitlements(self) -> Mapping[str, Any] | None:
         """Those of the installed app; None before `ensure_app`."""
         return None if self._app is None else self._app.entitlements
+
+    @property
+    def process_name(self) -> str | None:
+        """Of the app's processes; None before `ensure_app`, or where the phone does not tell."""
+        return None if self._app is None else self._app.process
 
     async def ensure_app(self) -> None:
         """Installs the runner when the phone has none or another build. Raises StepError (install_failed)."""
@@ -57,13 +74,22 @@ class PhoneSession:
             raise StepError("install", self.facts.udid, text, "Run again", Outcome.INSTALL_FAILED)
         self._app = installed
 
-    async def ensure_model(self, model: Path, sha256: str) -> PushedModel:
-        """Pushes the model unless it is on the phone. Raises StepError (push_failed)."""
+    async def ensure_model(self, model: Path, sha256: str, grace_s: float = GRACE_S) -> PushedModel:
+        """Pushes the model unless it is on the phone, through cuts if need be; `grace_s`: see `wait_until_present`.
+
+        The least recently used models give way to it, never one of this session. Raises StepError (push_failed, lost).
+        """
         if sha256 not in self._pushed:
+            options = PushOptions(self._tell, self._keep, frozenset(self._pushed), grace_s)
             self._pushed[sha256] = await push_model(
-                self.transport, self.runner.bundle_id, model, sha256, self._progress
+                self.transport, self.runner.bundle_id, model, sha256, self._progress, options
             )
         return self._pushed[sha256]
+
+    async def forget_model(self, sha256: str) -> None:
+        """Removes the model from the phone, so that it is pushed anew. Raises StepError."""
+        self._pushed.pop(sha256, None)
+        await forget_model(self.transport, self.runner.bundle_id, sha256)
 
     async def start_runner(self) -> tuple[int, int]:
         """Launches the app; gives its pid and the port on which it listens (not yet connected)."""

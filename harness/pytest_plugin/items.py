@@ -105,10 +105,14 @@ class TrialItem(pytest.Item):
     def setup(self) -> None:
         if self.word is None:
             pytest.skip(NO_DEVICE)
-        self.record = self.config.stash[LIVE].run_trial(self.word, self.planned)
-        self.user_properties.extend(properties(self.record))
-        if self.record.outcome is None or Outcome(self.record.outcome).family in (Family.DEVICE, Family.HOST):
-            judge(self.record)
+        try:
+            self.record = self.config.stash[LIVE].run_trial(self.word, self.planned)
+            self.user_properties.extend(properties(self.record))
+            if self.record.outcome is None or Outcome(self.record.outcome).family in (Family.DEVICE, Family.HOST):
+                judge(self.record)
+        except HarnessError as error:
+            # in words for a person: of an error in the setup pytest itself would print the whole traceback
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
 
     def runtest(self) -> None:
         assert self.record is not None, "set up by setup()"

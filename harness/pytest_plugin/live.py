@@ -7,17 +7,19 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from harness.bench.attempt import CONCLUDE_LIMIT_S
 from harness.bench.conductor import Conductor, open_conductor
+from harness.bench.drive import CONCLUDE_LIMIT_S
 from harness.bench.listener import Listener
 from harness.bench.plan import PlannedTrial
 from harness.bench.run_options import RunOptions
 from harness.core.phone import parse_device_word
 from harness.core.record import TrialRecord
+from harness.device.lease import LockBusy
 
 _Value = TypeVar("_Value")
 
@@ -30,23 +32,30 @@ class LivePhone:
     options: RunOptions
     listener: Listener
     run_ids: list[str] = field(default_factory=list)
+    _stayed_busy: dict[str, LockBusy] = field(default_factory=dict)
     _word: str | None = None
     _conductor: Conductor | None = None
     _portal: BlockingPortal | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def conductor(self, word: str) -> Conductor:
-        """The phone that `word` names; raises UsageError, PhoneNotFound or StepError."""
+        """The phone that `word` names; raises UsageError, PhoneNotFound, LockBusy or StepError."""
         if self._conductor is not None and self._word == word:
             return self._conductor
+        if word in self._stayed_busy:
+            # not to be waited for once again by each of a hundred trials
+            raise self._stayed_busy[word]
         self.close()
         device = parse_device_word(word)
         opening = open_conductor(device, self.results, self.listener, self.options)
         self._portal = self._stack.enter_context(start_blocking_portal("asyncio"))
         try:
             conductor = self._stack.enter_context(self._portal.wrap_async_context_manager(opening))
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            # with the error, so that what still waits (for a phone that another process uses) is cancelled
+            self._let_go(type(error), error, error.__traceback__)
+            if isinstance(error, LockBusy):
+                self._stayed_busy[word] = error
             raise
         self._word, self._conductor = word, conductor
         self.run_ids.append(conductor.run_id)
@@ -78,6 +87,11 @@ class LivePhone:
 
     def close(self) -> None:
         """Lets the phone go; a later `conductor` opens one again."""
+        self._let_go(None, None, None)
+
+    def _let_go(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         stack, self._stack = self._stack, ExitStack()
         self._word = self._conductor = self._portal = None
-        stack.close()
+        stack.__exit__(kind, error, trace)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.core.errors import UsageError
-from harness.core.phone import FORMS, PhoneFacts, parse_device_word
+from harness.core.errors import DeviceError, UsageError
+from harness.core.phone import FORMS, AnyAttached, DeviceWord, PhoneFacts, parse_device_word
 from harness.core.record import TrialRecord
 
 if TYPE_CHECKING:
@@ -28,9 +28,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--load-runner", metavar="RUNNER", default=None, help="auto, python, or the path of an .ipa (default: auto)"
     )
+    group.addoption(
+        "--load-transport",
+        metavar="NAME",
+        default=None,
+        help="auto, or the client library that does what it can on the phone (default: auto)",
+    )
+    group.addoption(
+        "--load-lease-wait",
+        type=float,
+        metavar="SECONDS",
+        default=None,
+        help="wait so long for a phone that another process uses (default: 3600)",
+    )
+    group.addoption(
+        "--load-keep",
+        action="append",
+        metavar="NAME",
+        default=None,
+        help="never remove this model (file name, or begin of its digest) from the phone; repeatable",
+    )
     parser.addini("load_testpaths", "what `pytest --device=…` runs when no path is given", type="args", default=[])
     parser.addini("load_results", "results folder", default="results")
     parser.addini("load_runner", "runner app", default="auto")
+    parser.addini("load_transport", "client library that does what it can on the phone", default="auto")
+    parser.addini("load_keep", "models that are never removed from the phone", type="args", default=[])
+    parser.addini("load_lease_wait", "seconds to wait for a phone that another process uses", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,9 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     words: list[str] = config.getoption("--device") or []
     try:
-        for word in words:
-            parse_device_word(word)
-    except UsageError as error:
+        words = _expanded([parse_device_word(word) for word in words], words)
+    except (UsageError, DeviceError) as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[WORDS] = words
     paths = config.getini("load_testpaths")
@@ -51,15 +73,49 @@ def pytest_configure(config: pytest.Config) -> None:
         _prepare_live(config)
 
 
+def _expanded(words: list[DeviceWord], texts: list[str]) -> list[str]:
+    """`all` becomes one word for each phone that is attached now; without it the words stay as they were written."""
+    if not any(isinstance(word, AnyAttached) and word.every for word in words):
+        return texts
+    import asyncio
+
+    from harness.device.registry import expand
+
+    return [word.text for word in asyncio.run(expand(words))]
+
+
 def _prepare_live(config: pytest.Config) -> None:
-    from harness.bench.listener import Listener
-    from harness.bench.run_options import RunOptions
+    from harness.bench.run_options import LEASE_WAIT_S, RunOptions
+    from harness.device.combined import parse_transport
     from harness.pytest_plugin.items import LIVE
     from harness.pytest_plugin.live import LivePhone
+    from harness.pytest_plugin.terminal import TerminalListener
 
     results = Path(config.getoption("--load-results") or config.rootpath / config.getini("load_results"))
     runner = config.getoption("--load-runner") or config.getini("load_runner")
-    config.stash[LIVE] = LivePhone(results, RunOptions(runner=runner), Listener())
+    transport = config.getoption("--load-transport") or config.getini("load_transport")
+    try:
+        parse_transport(transport)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+    keep = config.getoption("--load-keep") or config.getini("load_keep")
+    lease_wait_s = _seconds(config, "load_lease_wait", LEASE_WAIT_S)
+    options = RunOptions(runner=runner, transport=transport, keep=tuple(keep), lease_wait_s=lease_wait_s)
+    config.stash[LIVE] = LivePhone(results, options, TerminalListener(config))
+
+
+def _seconds(config: pytest.Config, name: str, default: float) -> float:
+    """Of the flag or its ini twin; UsageError for what is no duration."""
+    asked = config.getoption(name)
+    text = config.getini(name) if asked is None else str(asked)
+    try:
+        seconds = float(text) if text else default
+    except ValueError:
+        seconds = -1.0
+    # not "< 0": of NaN that is false
+    if not seconds >= 0:
+        raise pytest.UsageError(f"{name}: {text!r} is no number of seconds")
+    return seconds
 
 
 def _live(config: pytest.Config) -> LivePhone | None:

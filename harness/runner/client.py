@@ -169,7 +169,9 @@ class RunnerClient:
 
     async def _next_event(self, deadline_s: float) -> Event:
         while not self._waiting:
-            self._waiting.extend(self._session.receive_data(await self._receive(deadline_s)))
+            # after nonsense nothing more is waited for: the session raises
+            data = b"" if self._session.broken else await self._receive(deadline_s)
+            self._waiting.extend(self._session.receive_data(data))
         event = self._waiting.popleft()
         if len(self.seen) >= MAX_EVENTS:
             raise DeviceError(f"the runner sent more than {MAX_EVENTS} events; ask for fewer samples (sample_hz)")

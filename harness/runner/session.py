@@ -6,6 +6,7 @@ process, so a gap is a loss, and what comes twice (after `resume`) is dropped.
 
 from __future__ import annotations
 
+from harness.core.errors import DeviceError
 from harness.core.job import Job
 from harness.runner.framing import LineSplitter
 from harness.runner.messages import VERSION, Event, encode_command, parse_event
@@ -18,10 +19,30 @@ class Session:
         self._lines = LineSplitter()
         self._next_seq = 1
         self._missing: list[range] = []
+        self._broken: DeviceError | None = None
 
     def receive_data(self, data: bytes) -> list[Event]:
-        """The new events in `data`, in order. Raises FramingError or MessageError on anything else."""
+        """The new events in `data`, in order. Raises FramingError or MessageError on anything else.
+
+        Events that came whole before the nonsense are given out first: the next call raises.
+        """
+        if self._broken is not None:
+            raise self._broken
         fresh: list[Event] = []
+        try:
+            self._read(data, fresh)
+        except DeviceError as error:
+            if not fresh:
+                raise
+            self._broken = error
+        return fresh
+
+    @property
+    def broken(self) -> bool:
+        """Nonsense has come; what follows on this connection cannot be trusted to begin at a line's begin."""
+        return self._broken is not None
+
+    def _read(self, data: bytes, fresh: list[Event]) -> None:
         for line in self._lines.receive_data(data):
             event = parse_event(line)
             if event.seq < self._next_seq and not self._fills_gap(event.seq):
@@ -30,7 +51,6 @@ class Session:
                 self._missing.append(range(self._next_seq, event.seq))
             self._next_seq = max(self._next_seq, event.seq + 1)
             fresh.append(event)
-        return fresh
 
     def _fills_gap(self, seq: int) -> bool:
         for index, gap in enumerate(self._missing):
@@ -43,6 +63,7 @@ class Session:
     def reconnected(self) -> bytes:
         """Call when a new connection stands; gives the command that asks for everything not yet seen."""
         self._lines = LineSplitter()
+        self._broken = None
         from_seq = self._missing[0].start if self._missing else self._next_seq
         return encode_command("resume", from_seq=from_seq)
 

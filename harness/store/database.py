@@ -154,15 +154,25 @@ class ResultStore:
         """
         return [row_to_record(row) for row in self._rows(filters)]
 
+    def trial_ids(self) -> list[str]:
+        """Ids of all trials, in order of time."""
+        with self._reading() as connection:
+            return list(connection.execute(select(trials.c.trial_id).order_by(trials.c.trial_id)).scalars())
+
     def frame(self, **filters: Any) -> pd.DataFrame:
         """The same as a frame, one row a trial, with the record's column names.
 
-        Integers are Int64, rates Float64, text string, each `pandas.NA` where the record has None;
-        `evidence`, `phases` and `app_entitlements` stay Python values (lists of dicts; dict or None).
+        Integers are Int64, rates Float64, yes or no boolean, text string, each `pandas.NA` where the record has None;
+        `evidence`, `phases` and their like and `app_entitlements` stay Python values (lists of dicts; dict or None).
         """
         import pandas as pd  # here: 1.5 s that a running trial does not need
 
-        kinds: dict[type, Any] = {int: pd.Int64Dtype(), float: pd.Float64Dtype(), str: pd.StringDtype()}
+        kinds: dict[type, Any] = {
+            bool: pd.BooleanDtype(),
+            int: pd.Int64Dtype(),
+            float: pd.Float64Dtype(),
+            str: pd.StringDtype(),
+        }
         rows = self._rows(filters)
         return pd.DataFrame(
             {

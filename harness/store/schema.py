@@ -6,20 +6,20 @@ Pure: no connection is opened here. May know `core` and SQLAlchemy.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from sqlalchemy import JSON, BigInteger, Column, Double, Index, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, MetaData, Table, Text
 from sqlalchemy.types import TypeEngine
 
 from harness.core.outcome import Evidence, EvidenceKind
 from harness.core.record import TrialRecord, record_columns
-from harness.core.telemetry import Phase
+from harness.core.telemetry import Cut, HostStep, Phase, SampleGap
 from harness.store.errors import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with every change of `TrialRecord`'s fields or of the tables below."""
 
 INT64_MIN = -(2**63)
@@ -37,11 +37,20 @@ def _plain_type(hint: Any) -> tuple[type, bool]:
 
 _COLUMN_TYPES: dict[type, TypeEngine[Any]] = {
     str: Text(),
+    bool: Boolean(),
     int: BigInteger(),
     float: Double(),
     dict: JSON(none_as_null=True),
     tuple: JSON(none_as_null=True),
 }
+
+_SPANS: dict[str, Callable[..., Any]] = {
+    "phases": Phase,
+    "host_steps": HostStep,
+    "cuts": Cut,
+    "sample_gaps": SampleGap,
+}
+"""Columns that hold several values of one kind, beside `evidence`."""
 
 RECORD_TYPES: dict[str, tuple[type, bool]] = {
     name: _plain_type(hint)
@@ -104,10 +113,11 @@ def row_to_record(row: Mapping[str, Any]) -> TrialRecord:
             Evidence(EvidenceKind(item["kind"]), item["text"], item["file"], item["decisive"])
             for item in values["evidence"]
         )
-        values["phases"] = tuple(Phase(**item) for item in values["phases"])
+        for name, kind in _SPANS.items():
+            values[name] = tuple(kind(**item) for item in values[name])
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
-            f"trial {row['trial_id']}: its evidence or phases cannot be read ({error}); "
+            f"trial {row['trial_id']}: its evidence, phases or steps cannot be read ({error}); "
             "the row was written by another program or damaged"
         ) from error
     return TrialRecord(**values)

@@ -15,9 +15,12 @@ from dataclasses import dataclass
 
 from harness.virtual.stream import READ_LIMIT_BYTES, SocketStream, StreamClosed
 
-PIECE_LIMIT_BYTES = 64 * 1024
+# A piece fits into the socket between relay and phone; on a slow link it takes no longer than PIECE_S.
+PIECE_LIMIT_BYTES = 128 * 1024
+PIECE_LEAST_BYTES = 4 * 1024
+PIECE_S = 0.01
 # Pieces that have left and not arrived; with a latency but no bandwidth limit nothing else bounds them (16 MiB).
-UNDERWAY_LIMIT = 256
+UNDERWAY_LIMIT = 128
 # How far ahead of the link's pace the relay reads, so that a late wake-up of the event loop costs no throughput.
 AHEAD_S = 0.02
 FLUSH_LIMIT_S = 5.0
@@ -91,17 +94,26 @@ class Link:
         await self._carry(host, far, self._up, is_down=False)
         await far.close()
 
+    @property
+    def _piece_bytes(self) -> int:
+        bandwidth = self.shape.bandwidth_bytes_per_s
+        if bandwidth is None:
+            return PIECE_LIMIT_BYTES
+        return min(PIECE_LIMIT_BYTES, max(PIECE_LEAST_BYTES, int(bandwidth * PIECE_S)))
+
     async def _carry(self, source: SocketStream, target: SocketStream, lane: Lane, *, is_down: bool) -> None:
         underway: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(UNDERWAY_LIMIT)
         delivery = asyncio.create_task(_deliver(underway, target))
         clock = asyncio.get_running_loop().time
         try:
-            while not delivery.done() and (data := await source.receive(PIECE_LIMIT_BYTES)):
-                left_at = lane.slot(clock(), len(data), self.shape.bandwidth_bytes_per_s)
-                # the whole of the round trip's latency lies on the way to the host
-                await underway.put((left_at + (self.shape.latency_s if is_down else 0.0), data))
-                if (ahead := left_at - clock()) > AHEAD_S:
-                    await asyncio.sleep(ahead - AHEAD_S / 2)
+            while not delivery.done() and (view := await source.receive_view()):
+                while view:
+                    data, view = bytes(view[: self._piece_bytes]), view[self._piece_bytes :]
+                    left_at = lane.slot(clock(), len(data), self.shape.bandwidth_bytes_per_s)
+                    # the whole of the round trip's latency lies on the way to the host
+                    await underway.put((left_at + (self.shape.latency_s if is_down else 0.0), data))
+                    if (ahead := left_at - clock()) > AHEAD_S:
+                        await asyncio.sleep(ahead - AHEAD_S / 2)
             await underway.join()
         except StreamClosed:
             pass

@@ -192,6 +192,11 @@ class PhoneState:
         self.disk_budget_bytes -= size_bytes
         return True
 
+    def give_disk(self, size_bytes: int) -> None:
+        """What was charged and is free again."""
+        if self.disk_budget_bytes is not None:
+            self.disk_budget_bytes += size_bytes
+
     def rename(self, device_name: str) -> None:
         """Gives the phone another name and keeps it for the next run."""
         self.device_name = device_name

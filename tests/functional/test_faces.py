@@ -86,13 +86,17 @@ def test_a_model_that_does_otherwise_than_expected_is_exit_1(desk: Path) -> None
         (("run", "faces.toml", "--device", "virtual:iphone-16-pro,footprint_limit=lots"), 2, "footprint_limit"),
         (("run", "faces.toml"), 2, "--device"),
         (("run", "faces.toml", "--device", "virtual", "--runner", "rust"), 2, "rust"),
-        (("run", "faces.toml", "--device", "00008140-001A2B3C4D5E6F70"), 2, "signed app"),
+        (("run", "faces.toml", "--device", "00008140-001A2B3C4D5E6F70"), 3, "usbmuxd"),
         (("models", "make", "huge"), 2, "tiny"),
         (("report",), 2, "harness run"),
         (("frobnicate",), 2, "frobnicate"),
     ],
 )
-def test_wrong_use_is_named(desk: Path, arguments: tuple[str, ...], code: int, complaint: str) -> None:
+def test_wrong_use_is_named(
+    desk: Path, arguments: tuple[str, ...], code: int, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # an address at which nobody listens: whatever usbmuxd this machine has is not asked
+    monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", "127.0.0.1:9")
     done = harness(*arguments, folder=desk)
     assert complaint in done.stderr, done.stderr
     assert "Traceback" not in done.stderr

@@ -57,6 +57,7 @@ class Bench:
         settings: dict[str, str] | None = None,
         watcher: Listener | None = None,
         matrix: dict[str, Any] | None = None,
+        needs: dict[str, Any] | None = None,
         **options: Any,
     ) -> RunResult:
         suite = Suite.model_validate(
@@ -64,6 +65,7 @@ class Bench:
                 "name": "test",
                 "models": [{"name": model, "synth": model}],
                 "matrix": matrix or {},
+                "needs": needs or {},
                 "options": {"trials": 1, "max_tokens": 128, **options},
             }
         )

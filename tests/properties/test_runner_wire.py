@@ -109,3 +109,15 @@ def test_golden_events_are_understood() -> None:
     assert events
     assert not [event for event in events if isinstance(event, UnknownEvent)]
     assert any(isinstance(event, HeartbeatEvent) for event in events)
+
+
+@given(st.integers(1, 6), st.binary(min_size=1, max_size=40).filter(lambda data: b"\n" not in data))
+def test_events_before_nonsense_are_given_out_and_those_behind_it_asked_for_again(count: int, garbage: bytes) -> None:
+    whole = b"".join(heartbeat(seq) for seq in range(1, count + 1))
+    session = Session()
+    assert [event.seq for event in session.receive_data(whole + b"\xff" + garbage + b"\n")] == [*range(1, count + 1)]
+    assert session.broken
+    with pytest.raises(DeviceError):
+        session.receive_data(heartbeat(count + 1))
+    assert json.loads(session.reconnected())["from_seq"] == count + 1
+    assert [event.seq for event in session.receive_data(heartbeat(count + 1))] == [count + 1]

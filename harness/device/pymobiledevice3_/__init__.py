@@ -7,6 +7,8 @@ variable for it.
 """
 
 from harness.device.pymobiledevice3_.attached import AttachedPhone, attached_phones
+from harness.device.pymobiledevice3_.glance import glance
+from harness.device.pymobiledevice3_.hotplug import attachments
 from harness.device.pymobiledevice3_.transport import Pymobiledevice3Transport
 
-__all__ = ["AttachedPhone", "Pymobiledevice3Transport", "attached_phones"]
+__all__ = ["AttachedPhone", "Pymobiledevice3Transport", "attached_phones", "attachments", "glance"]

@@ -1,85 +1,99 @@
-"""The files of an app, over AFC."""
+"""Files on the phone over AFC: the library opens the connection, what is said there is ours (harness.device.afc)."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from pymobiledevice3.exceptions import AfcFileNotFoundError
+from pymobiledevice3.exceptions import (
+    AfcFileNotFoundError,
+    AppNotInstalledError,
+    ConnectionTerminatedError,
+    PyMobileDevice3Exception,
+)
+from pymobiledevice3.lockdown import LockdownClient
+from pymobiledevice3.service_connection import ServiceConnection
 from pymobiledevice3.services.afc import AfcService
+from pymobiledevice3.services.house_arrest import HouseArrestService
 
 from harness.core.outcome import Outcome
 from harness.device import limits
+from harness.device.afc_container import AfcContainer
 from harness.device.interface import FileContents
 from harness.device.pymobiledevice3_.steps import step
 
-# AFC requests of this size were the fastest of those measured (docs/decisions/0003).
-CHUNK_BYTES = 4 * 1024 * 1024
+RECEIVE_BYTES = 256 * 1024
 
 
-class AfcContainer:
-    """`Container` over house_arrest."""
+class ServiceChannel:
+    """`Channel` (harness.device.afc_connection) over a service of the phone."""
 
-    def __init__(self, afc: AfcService, phone: str) -> None:
-        self._afc = afc
-        self._phone = phone
+    def __init__(self, service: ServiceConnection) -> None:
+        self._service = service
 
-    async def size(self, path: str) -> int | None:
-        with step(f"stat {path}", self._phone, limits.SERVICE_LIMIT_S, Outcome.PUSH_FAILED):
-            async with asyncio.timeout(limits.SERVICE_LIMIT_S):
-                try:
-                    return int((await self._afc.stat(path))["st_size"])
-                except AfcFileNotFoundError:
-                    return None
-
-    async def make_folder(self, path: str) -> None:
-        with step(f"make folder {path}", self._phone, limits.SERVICE_LIMIT_S, Outcome.PUSH_FAILED):
-            async with asyncio.timeout(limits.SERVICE_LIMIT_S):
-                await self._afc.makedirs(path)
-
-    async def write(self, path: str, source: Path, progress: Callable[[int], None]) -> None:
-        await write_file(self._afc, self._phone, path, source, progress, Outcome.PUSH_FAILED)
-
-    async def rename(self, path: str, to: str) -> None:
-        with step(f"rename {path}", self._phone, limits.SERVICE_LIMIT_S, Outcome.PUSH_FAILED):
-            async with asyncio.timeout(limits.SERVICE_LIMIT_S):
-                await self._afc.rename(path, to)
-
-    async def read(self, path: str, max_bytes: int, *, from_end: bool = False) -> FileContents | None:
-        with step(f"read {path}", self._phone, limits.TRANSFER_LIMIT_S, Outcome.HARNESS_ERROR):
-            async with asyncio.timeout(limits.TRANSFER_LIMIT_S):
-                return await read_file(self._afc, path, max_bytes, from_end=from_end)
-
-    async def remove(self, path: str) -> None:
-        with step(f"remove {path}", self._phone, limits.SERVICE_LIMIT_S, Outcome.HARNESS_ERROR):
-            async with asyncio.timeout(limits.SERVICE_LIMIT_S):
-                with contextlib.suppress(AfcFileNotFoundError):
-                    await self._afc.rm_single(path)
-
-
-async def write_file(
-    afc: AfcService, phone: str, path: str, source: Path, progress: Callable[[int], None], outcome: Outcome
-) -> None:
-    """Chunk by chunk, each with its own time limit: a slow push is fine, a stalled one is not."""
-    remedy = "Check the phone's free storage and the cable, and run again"
-    with step(f"write {path}", phone, limits.TRANSFER_LIMIT_S, outcome, remedy), source.open("rb") as file:
-        async with asyncio.timeout(limits.SERVICE_LIMIT_S):
-            handle = await afc.fopen(path, "w")
+    async def send(self, data: bytes) -> None:
         try:
-            done_bytes = 0
-            while chunk := file.read(CHUNK_BYTES):
-                async with asyncio.timeout(limits.TRANSFER_LIMIT_S):
-                    await afc.fwrite(handle, chunk)
-                done_bytes += len(chunk)
-                progress(done_bytes)
-        finally:
-            async with asyncio.timeout(limits.SERVICE_LIMIT_S):
-                await afc.fclose(handle)
+            await self._service.sendall(data)
+        except ConnectionTerminatedError as error:
+            raise ConnectionResetError("the connection broke") from error
+        # what tells of a broken connection is a callback of the event loop, which must have its turn
+        await asyncio.sleep(0)
+
+    async def receive(self) -> bytes:
+        try:
+            return await self._service.recv_any(RECEIVE_BYTES)
+        except ConnectionTerminatedError as error:
+            raise ConnectionResetError("the connection broke") from error
+
+    async def close(self) -> None:
+        # waits a second at most, then aborts
+        await self._service.close()
+
+
+@asynccontextmanager
+async def app_container(lockdown: LockdownClient, udid: str, bundle_id: str) -> AsyncIterator[AfcContainer]:
+    """The files of an app that this host's developer has signed."""
+    with step("open the app's files", udid, limits.SERVICE_LIMIT_S, Outcome.PUSH_FAILED):
+        async with asyncio.timeout(limits.SERVICE_LIMIT_S):
+            channel = await _vended(lockdown, bundle_id)
+    container = AfcContainer(channel, udid)
+    try:
+        yield container
+    finally:
+        await container.close()
+
+
+@asynccontextmanager
+async def media_files(lockdown: LockdownClient, udid: str, outcome: Outcome) -> AsyncIterator[AfcContainer]:
+    """The phone's Media folder, where packages are staged; `outcome` of what fails there."""
+    with step("open the phone's files", udid, limits.SERVICE_LIMIT_S, outcome):
+        async with asyncio.timeout(limits.SERVICE_LIMIT_S):
+            channel = ServiceChannel(await lockdown.start_lockdown_service(AfcService.SERVICE_NAME))
+    container = AfcContainer(channel, udid, outcome)
+    try:
+        yield container
+    finally:
+        await container.close()
+
+
+async def _vended(lockdown: LockdownClient, bundle_id: str) -> ServiceChannel:
+    service = await lockdown.start_lockdown_service(HouseArrestService.SERVICE_NAME)
+    try:
+        answer = await service.send_recv_plist({"Command": "VendContainer", "Identifier": bundle_id})
+        error = answer.get("Error")
+        if error == "ApplicationLookupFailed":
+            raise AppNotInstalledError(f"no app {bundle_id} is installed")
+        if error is not None:
+            raise PyMobileDevice3Exception(f"the phone does not open the files of {bundle_id}: {error!s:.200}")
+    except BaseException:
+        await service.close()
+        raise
+    return ServiceChannel(service)
 
 
 async def read_file(afc: AfcService, path: str, max_bytes: int, *, from_end: bool = False) -> FileContents | None:
+    """For services that bring an AFC client of the library's own along."""
     try:
         size = int((await afc.stat(path))["st_size"])
         handle = await afc.fopen(path, "r")

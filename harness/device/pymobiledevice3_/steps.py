@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from pymobiledevice3.exceptions import (
     ConnectionFailedToUsbmuxdError,
+    ConnectionTerminatedError,
     DeveloperModeIsNotEnabledError,
     DeviceNotFoundError,
     NoDeviceConnectedError,
@@ -18,10 +19,7 @@ from pymobiledevice3.exceptions import (
 )
 
 from harness.core.outcome import Outcome
-from harness.device.errors import StepError
-
-REPLUG = "Unlock the phone, check the cable, and try again"
-DEVELOPER_REMEDY = "Is Developer Mode on and the developer image mounted (docs/real-iphone.md)?"
+from harness.device.errors import REPLUG, Cut, StepError
 
 # What a person must do something about on the phone, and what says that the phone itself is gone.
 _NOT_READY = (
@@ -46,17 +44,19 @@ def step(name: str, phone: str, limit_s: float, outcome: Outcome, remedy: str = 
     except StepError:
         raise
     except TimeoutError:
-        raise StepError(name, phone, f"no answer within {limit_s:g} s", remedy, outcome) from None
+        raise Cut(name, phone, f"no answer within {limit_s:g} s", remedy, outcome) from None
     except ConnectionFailedToUsbmuxdError as error:
         raise StepError(name, phone, "no usbmuxd answers", remedy, Outcome.LOST) from error
     except _NOT_READY as error:
         raise StepError(name, phone, _words(error), remedy, Outcome.NOT_READY) from error
     except _ABSENT as error:
         raise StepError(name, phone, _words(error), remedy, Outcome.LOST) from error
+    except (ConnectionTerminatedError, ConnectionError) as error:
+        raise Cut(name, phone, str(error) or "the connection broke", remedy, outcome) from error
     except Exception as error:
         # its DTX and plist errors have no base in common, and what a phone sends may meet any of its assertions
         raise StepError(name, phone, _words(error), remedy, outcome) from error
 
 
 def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return str(error).rstrip(".") or type(error).__name__

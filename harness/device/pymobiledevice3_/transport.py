@@ -6,43 +6,56 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 from pymobiledevice3 import usbmux
 from pymobiledevice3.exceptions import ConnectionFailedError, PyMobileDevice3Exception
 from pymobiledevice3.lockdown import LockdownClient, create_using_usbmux
-from pymobiledevice3.services.afc import AfcService
-from pymobiledevice3.services.diagnostics import DiagnosticsService
-from pymobiledevice3.services.house_arrest import HouseArrestService
 from pymobiledevice3.services.installation_proxy import InstallationProxyService
 
 from harness.core.outcome import Outcome
-from harness.core.phone import PhoneFacts, PhoneKind
+from harness.core.phone import PhoneFacts
 from harness.core.telemetry import Reading
+from harness.core.units import ByteCount
 from harness.device import limits
-from harness.device.errors import PhoneNotFound, StepError
-from harness.device.interface import Container, InstalledApp, Progress
+from harness.device.errors import REPLUG, PhoneNotFound, StepError
+from harness.device.interface import Capability, Container, InstalledApp, PhoneCondition, Progress
 from harness.device.pymobiledevice3_.attached import SOCKET_VARIABLE, attached_phones, restore_address
+from harness.device.pymobiledevice3_.condition import ConditionReader
 from harness.device.pymobiledevice3_.developer import DeveloperServices
-from harness.device.pymobiledevice3_.files import AfcContainer, write_file
+from harness.device.pymobiledevice3_.files import app_container, media_files
+from harness.device.pymobiledevice3_.glance import facts_of
 from harness.device.pymobiledevice3_.reports import CrashReports
-from harness.device.pymobiledevice3_.steps import REPLUG, step
-from harness.device.pymobiledevice3_.values import plain, whole
+from harness.device.pymobiledevice3_.steps import step
+from harness.device.pymobiledevice3_.tunnel import DeveloperRoute, leads_there, route_of
+from harness.device.values import plain, whole
+
+NAME = "pymobiledevice3"
+_DEVELOPER_SERVICES = frozenset({Capability.LAUNCH, Capability.MONITOR})
+_WITHOUT_DEVELOPER_SERVICES = frozenset(Capability) - _DEVELOPER_SERVICES
 
 
 class Pymobiledevice3Transport:
     """`Transport` (harness.device.interface) over pymobiledevice3; make one with `open`."""
 
     def __init__(
-        self, lockdown: LockdownClient, facts: PhoneFacts, usbmux_address: str | None, former_address: str | None
+        self,
+        lockdown: LockdownClient,
+        facts: PhoneFacts,
+        route: DeveloperRoute,
+        capabilities: frozenset[Capability],
+        usbmux_address: str | None,
+        former_address: str | None,
     ) -> None:
         self._lockdown = lockdown
         self._facts = facts
+        self._capabilities = capabilities
         self._usbmux_address = usbmux_address
         self._former_address = former_address
-        self._developer = DeveloperServices(lockdown, facts)
+        self._condition = ConditionReader(lockdown, facts)
+        self._developer = DeveloperServices(lockdown, facts, route, self._condition.doubt)
         self._reports = CrashReports(lockdown, facts.udid)
 
     @classmethod
@@ -53,23 +66,31 @@ class Pymobiledevice3Transport:
         usbmux_address: str | None = None,
         settings: str = "",
         pair_records: Path | None = None,
+        developer_route: DeveloperRoute | None = None,
     ) -> Pymobiledevice3Transport:
         """Pairs if need be (the person may have to tap Trust) and reads who the phone is.
 
+        `developer_route` is for tests: another way to the developer services than the phone's iOS asks for.
         Raises PhoneNotFound when it is not attached, StepError (outcome not_ready) when it does not trust this host.
         """
         former = os.environ.get(SOCKET_VARIABLE)
         if usbmux_address is not None:
             os.environ[SOCKET_VARIABLE] = usbmux_address
         try:
-            return await cls._open(udid, usbmux_address, settings, pair_records, former)
+            return await cls._open(udid, usbmux_address, settings, pair_records, developer_route, former)
         except BaseException:
             restore_address(former)
             raise
 
     @classmethod
     async def _open(
-        cls, udid: str, usbmux_address: str | None, settings: str, pair_records: Path | None, former: str | None
+        cls,
+        udid: str,
+        usbmux_address: str | None,
+        settings: str,
+        pair_records: Path | None,
+        route: DeveloperRoute | None,
+        former: str | None,
     ) -> Pymobiledevice3Transport:
         if udid not in {phone.udid for phone in await attached_phones(usbmux_address)}:
             raise PhoneNotFound(f"phone {udid} is not attached; `harness devices` lists those that are")
@@ -83,17 +104,29 @@ class Pymobiledevice3Transport:
                     usbmux_address=usbmux_address,
                     pairing_records_cache_folder=pair_records,
                 )
-        values = lockdown.all_values
-        facts = PhoneFacts(
-            udid=udid,
-            kind=PhoneKind.VIRTUAL if values.get("VirtualDevice") is True else PhoneKind.PHYSICAL,
-            product_type=str(values.get("ProductType", "")),
-            os_version=str(values.get("ProductVersion", "")),
-            os_build=str(values.get("BuildVersion", "")),
-            name=str(values.get("DeviceName", "")),
-            settings=settings,
-        )
-        return cls(lockdown, facts, usbmux_address, former)
+        facts = facts_of(udid, lockdown.all_values, settings)
+        try:
+            route = route or route_of(facts)
+            open_way = await leads_there(route, udid)
+        except BaseException:
+            await lockdown.close()
+            raise
+        capabilities = _WITHOUT_DEVELOPER_SERVICES | (_DEVELOPER_SERVICES if open_way else frozenset())
+        return cls(lockdown, facts, route, capabilities, usbmux_address, former)
+
+    @property
+    def name(self) -> str:
+        return NAME
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Launch and monitor are missing where they take a tunneld (iOS 17.0 – 17.3) and none was there at the open."""
+        return self._capabilities
+
+    @property
+    def pair_record(self) -> Mapping[str, Any]:
+        """What the pairing agreed on, keys included; for another library on the same phone."""
+        return dict(self._lockdown.pair_record or {})
 
     @property
     def facts(self) -> PhoneFacts:
@@ -106,21 +139,25 @@ class Pymobiledevice3Transport:
             if app is None:
                 return None
             build = app.get("CFBundleVersion")
+            process = app.get("CFBundleExecutable")
             entitlements = {str(key): plain(value) for key, value in dict(app.get("Entitlements", {})).items()}
-        return InstalledApp(bundle_id, None if build is None else str(build), entitlements)
+        return InstalledApp(
+            bundle_id,
+            build=None if build is None else str(build),
+            entitlements=entitlements,
+            process=process if isinstance(process, str) and process else None,
+        )
 
     async def install(self, ipa: Path, progress: Progress) -> None:
         udid = self._facts.udid
         remedy = "Is the app signed for this phone (docs/real-iphone.md), and is there free storage?"
         staged = f"/PublicStaging/{ipa.name}"
-        total = ipa.stat().st_size
+        total = ByteCount(ipa.stat().st_size)
         with step("install", udid, limits.INSTALL_LIMIT_S, Outcome.INSTALL_FAILED, remedy):
             async with asyncio.timeout(limits.INSTALL_LIMIT_S):
-                async with AfcService(self._lockdown) as afc:
-                    await afc.makedirs("/PublicStaging")
-                    await write_file(
-                        afc, udid, staged, ipa, lambda done: progress("upload app", done, total), Outcome.INSTALL_FAILED
-                    )
+                async with media_files(self._lockdown, udid, Outcome.INSTALL_FAILED) as media:
+                    await media.make_folder("/PublicStaging")
+                    await media.write(staged, ipa, progress=lambda done: progress("upload app", ByteCount(done), total))
                 async with InstallationProxyService(self._lockdown) as proxy:
                     # spoken here, since the library's own call draws a progress bar of its own
                     command: dict[str, Any] = {
@@ -136,17 +173,8 @@ class Pymobiledevice3Transport:
                             raise StepError("install", udid, text, remedy, Outcome.INSTALL_FAILED)
                         progress("install app", whole(answer.get("PercentComplete")) or 0, 100)
 
-    @asynccontextmanager
-    async def container(self, bundle_id: str) -> AsyncIterator[Container]:
-        with step("open the app's files", self._facts.udid, limits.SERVICE_LIMIT_S, Outcome.PUSH_FAILED):
-            async with asyncio.timeout(limits.SERVICE_LIMIT_S):
-                afc = await HouseArrestService.create(self._lockdown, bundle_id, documents_only=False)
-        try:
-            yield AfcContainer(afc, self._facts.udid)
-        finally:
-            with contextlib.suppress(PyMobileDevice3Exception, OSError, TimeoutError):
-                async with asyncio.timeout(limits.SERVICE_LIMIT_S):
-                    await afc.aclose()
+    def container(self, bundle_id: str) -> AbstractAsyncContextManager[Container]:
+        return app_container(self._lockdown, self._facts.udid, bundle_id)
 
     async def launch(self, bundle_id: str, environment: Mapping[str, str]) -> int:
         return await self._developer.launch(bundle_id, environment)
@@ -178,18 +206,18 @@ class Pymobiledevice3Transport:
                     return None
                 return await asyncio.open_connection(sock=sock)
 
-    async def battery_celsius(self) -> float | None:
-        with step("read the battery", self._facts.udid, limits.SERVICE_LIMIT_S, Outcome.NOT_READY):
-            async with asyncio.timeout(limits.SERVICE_LIMIT_S), DiagnosticsService(self._lockdown) as diagnostics:
-                battery = await diagnostics.ioregistry(ioclass="AppleSmartBattery")
-        hundredths = (battery or {}).get("Temperature")
-        return hundredths / 100 if isinstance(hundredths, int) else None
+    async def condition(self) -> PhoneCondition:
+        return await self._condition.read()
+
+    async def wait_ended(self, pid: int) -> str | None:
+        return await self._developer.wait_ended(pid)
 
     async def is_present(self) -> bool:
         return self._facts.udid in {phone.udid for phone in await attached_phones(self._usbmux_address)}
 
     async def close(self) -> None:
         await self._developer.close()
+        await self._condition.close()
         with contextlib.suppress(PyMobileDevice3Exception, OSError, TimeoutError):
             async with asyncio.timeout(limits.SERVICE_LIMIT_S):
                 await self._lockdown.close()

@@ -123,6 +123,8 @@ class _Session:
         self._files: dict[int, int] = {}
         self._written: set[int] = set()
         self._next_handle = 1
+        # charged for the write at hand and not written yet
+        self._charged_bytes = 0
         self._operations: dict[int, Callable[[bytes], Answer]] = {
             Operation.READ_DIR: self._read_dir,
             Operation.TRUNCATE: self._truncate,
@@ -171,7 +173,11 @@ class _Session:
         """Whether a write may go ahead: the handle is open, and the disk has room for all of it."""
         if begin.handle not in self._files:
             return Status.INVALID_ARGUMENT
-        return Status.SUCCESS if self._state.take_disk(begin.size_bytes) else Status.NO_SPACE
+        self._give_back_charge()
+        if not self._state.take_disk(begin.size_bytes):
+            return Status.NO_SPACE
+        self._charged_bytes = begin.size_bytes
+        return Status.SUCCESS
 
     def write(self, handle: int, data: memoryview) -> Status:
         """Appends to what a write has brought so far."""
@@ -183,7 +189,7 @@ class _Session:
             if self._switches.write_status is not None and self._place is Place.CONTAINER:
                 status, self._switches.write_status = Status(self._switches.write_status), None
                 return status
-            _write_all(descriptor, data)
+            self._store(descriptor, data)
         except OSError as error:
             return _status_of(error)
         return Status.SUCCESS
@@ -193,7 +199,7 @@ class _Session:
         position = os.lseek(descriptor, 0, os.SEEK_CUR)
         after = position or -1
         while (mark := self._events.next_write_mark(after, position + len(data))) is not None:
-            _write_all(descriptor, data[: mark - position])
+            self._store(descriptor, data[: mark - position])
             data = data[mark - position :]
             after = position = mark
             self._events.emit(AppFileReached(mark))
@@ -201,8 +207,20 @@ class _Session:
                 break
         return data
 
+    def _store(self, descriptor: int, data: memoryview) -> None:
+        while data:
+            written = os.write(descriptor, data)
+            self._charged_bytes -= written
+            data = data[written:]
+
+    def _give_back_charge(self) -> None:
+        """What a write that broke off was charged for and did not bring."""
+        self._state.give_disk(self._charged_bytes)
+        self._charged_bytes = 0
+
     def close(self) -> None:
         """Closes what the client left open."""
+        self._give_back_charge()
         for descriptor in self._files.values():
             os.close(descriptor)
         self._files.clear()
@@ -290,9 +308,11 @@ class _Session:
         if path.exists() and not path.is_file():
             raise PermissionError(errno.EPERM, "a special file")
         # the path is resolved: if its last part has become a link since, it is not followed
+        before_bytes = _size(path) if _OPEN_FLAGS[mode] & os.O_TRUNC else 0
         descriptor = os.open(path, _OPEN_FLAGS[mode] | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         handle, self._next_handle = self._next_handle, self._next_handle + 1
         self._files[handle] = descriptor
+        self._state.give_disk(before_bytes)
         if self._place is Place.REPORTS and mode == _READ_ONLY:
             self._events.emit(ReportOpened())
         return Operation.OPEN_RESULT, struct.pack("<Q", handle), b""
@@ -326,12 +346,17 @@ class _Session:
 
     def _set_size(self, body: bytes) -> Answer:
         handle, size = struct.unpack_from("<QQ", body)
+        before_bytes = os.fstat(self._file(handle)).st_size
         os.ftruncate(self._file(handle), size)
+        self._state.give_disk(max(0, before_bytes - size))
         return _DONE
 
     def _truncate(self, body: bytes) -> Answer:
         (size,) = struct.unpack_from("<Q", body)
-        os.truncate(self._path(body[8:]), size)
+        path = self._path(body[8:])
+        before_bytes = _size(path)
+        os.truncate(path, size)
+        self._state.give_disk(max(0, before_bytes - size))
         return _DONE
 
     def _lock(self, body: bytes) -> Answer:
@@ -348,20 +373,28 @@ class _Session:
         if path.is_dir() and not path.is_symlink():
             path.rmdir()
         else:
+            freed_bytes = _size(path)
             path.unlink()
+            self._state.give_disk(freed_bytes)
         return _DONE
 
     def _remove_all(self, body: bytes) -> Answer:
         path = self._changeable(body)
         if path.is_dir() and not path.is_symlink():
+            freed_bytes = sum(_size(inner) for inner in path.rglob("*"))
             shutil.rmtree(path)
         else:
+            freed_bytes = _size(path)
             path.unlink()
+        self._state.give_disk(freed_bytes)
         return _DONE
 
     def _rename(self, body: bytes) -> Answer:
         old, new = _two_paths(body)
-        self._changeable(old).rename(self._changeable(new))
+        source, target = self._changeable(old), self._changeable(new)
+        freed_bytes = _size(target)
+        source.rename(target)
+        self._state.give_disk(freed_bytes)
         return _DONE
 
     def _make_link(self, body: bytes) -> Answer:
@@ -391,9 +424,13 @@ class _Session:
         return Operation.DATA, b"", _digest(self._path(body[16:]), start, size)
 
 
-def _write_all(descriptor: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
+def _size(path: Path) -> int:
+    """What removing the last name of a plain file frees; 0 for what is none."""
+    try:
+        seen = path.lstat()
+    except OSError:
+        return 0
+    return seen.st_size if stat.S_ISREG(seen.st_mode) and seen.st_nlink == 1 else 0
 
 
 def _status_of(error: OSError) -> Status:

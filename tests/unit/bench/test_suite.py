@@ -10,6 +10,7 @@ from harness.bench.plan import plan_trials
 from harness.bench.single import single_trial
 from harness.bench.suite import SuiteError, load_suite
 from harness.core.outcome import Outcome
+from harness.device.readiness import Needs, ThermalState
 
 GOOD = """
 name = "two"
@@ -104,3 +105,46 @@ def test_a_single_trial_obeys_the_same_rules() -> None:
 @pytest.mark.parametrize("path", sorted(Path("suites").glob("*.toml")), ids=lambda path: path.name)
 def test_the_suites_of_this_project_are_good(path: Path) -> None:
     assert plan_trials(load_suite(path))
+
+
+NEEDS = """
+[needs]
+max_battery_celsius = 35
+max_thermal = "fair"
+charging = true
+min_free = "2 GiB"
+min_ram = "6 GiB"
+min_ios = "17.4"
+cool_timeout_s = 60
+"""
+
+
+def test_needs_reach_every_case(tmp_path: Path) -> None:
+    suite = load_suite(write(tmp_path, GOOD + NEEDS))
+    needs = Needs(
+        max_battery_celsius=35.0,
+        max_thermal=ThermalState.FAIR,
+        charging=True,
+        min_free_bytes=2 * 1024**3,
+        min_ram_bytes=6 * 1024**3,
+        min_ios="17.4",
+        cool_timeout_s=60.0,
+    )
+    assert {planned.case.needs for planned in plan_trials(suite)} == {needs}
+    assert {planned.case.needs for planned in plan_trials(load_suite(write(tmp_path, GOOD)))} == {Needs()}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('max_thermal = "warm"', "needs.max_thermal"),
+        ('min_free = "2 gigs"', "no size"),
+        ("min_free = 2", "with its unit"),
+        ('min_ios = "eighteen"', "needs.min_ios"),
+        ("max_batery_celsius = 35", "needs.max_batery_celsius"),
+        ("cool_poll_s = 0", "needs.cool_poll_s"),
+    ],
+)
+def test_a_need_that_is_none(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(SuiteError, match=said):
+        load_suite(write(tmp_path, f"{GOOD}[needs]\n{line}\n"))

@@ -6,7 +6,7 @@ import pytest
 
 from harness.core.errors import UsageError
 from harness.core.phone import (
-    AnyPhysical,
+    AnyAttached,
     ByUdid,
     PhoneFacts,
     PhoneKind,
@@ -27,13 +27,15 @@ NEW_UDID = "00008140-001A2B3C4D5E6F70"
         ("virtual:,ios=18.5", Virtual(settings={"ios": "18.5"})),
         (NEW_UDID, ByUdid(NEW_UDID)),
         ("a" * 40, ByUdid("a" * 40)),
-        ("any", AnyPhysical(every=False)),
-        ("all", AnyPhysical(every=True)),
-        ("class:iPhone17,1", AnyPhysical(every=False, product_type="iPhone17,1")),
+        ("any", AnyAttached(every=False)),
+        ("all", AnyAttached(every=True)),
+        ("class:iPhone17,1", AnyAttached(every=False, product_type="iPhone17,1")),
     ],
 )
 def test_words(text: str, word: object) -> None:
-    assert parse_device_word(text) == word
+    parsed = parse_device_word(text)
+    assert parsed == word
+    assert parse_device_word(parsed.text) == word
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 
 from harness.core.outcome import Evidence, EvidenceKind
 from harness.core.record import TrialRecord, record_columns
-from harness.core.telemetry import Phase, Reading, Source
+from harness.core.telemetry import Cut, HostStep, Phase, Reading, SampleGap, Source
 from harness.store.database import DATABASE_NAME, ResultStore
 from harness.store.errors import StoreError
 from harness.store.salvage import salvage
@@ -34,7 +34,7 @@ READINGS = [
     Reading(Source.HOST, 15, None, footprint_bytes=7),
 ]
 
-_SAMPLES: dict[type, Any] = {str: "text", int: 2**40, float: 1.5, dict: {"key": True}, tuple: ()}
+_SAMPLES: dict[type, Any] = {str: "text", bool: False, int: 2**40, float: 1.5, dict: {"key": True}, tuple: ()}
 
 
 def a_record(trial_id: str = "20261122-a1", **changes: Any) -> TrialRecord:
@@ -82,6 +82,9 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path, filled: bool) -> None:
         "trial_id": "t-1",
         "evidence": (Evidence(EvidenceKind.STDERR, "«text»", None, True),),
         "phases": (Phase("map", 0, 2**50), Phase("decode", 1)),
+        "host_steps": (HostStep("launch", 1, 2, 11, 12), HostStep("run", 3)),
+        "cuts": (Cut(5, None, 15), Cut(6, 7)),
+        "sample_gaps": (SampleGap(2**50, 1),),
     }
     record = a_record(**changes)
     with ResultStore.open(tmp_path) as store:
