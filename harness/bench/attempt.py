@@ -104,6 +104,7 @@ class Attempt:
             termination=self.termination,
             phone_present=found.phone_present,
             cuts=[self._cut_in_words(cut) for cut in self.cuts],
+            cut_while_running=self.pid is not None and any(cut.gone_ns >= self.began_ns for cut in self.cuts),
             not_ready=found.not_ready,
             silent_beyond_limit=self.silent_beyond_limit,
             last_phase=seen.last_phase,

@@ -45,6 +45,7 @@ class CableWatch:
         self._present = True
         self._cut = asyncio.Event()
         """Of the next cut."""
+        self._stop = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -55,9 +56,9 @@ class CableWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._watch is not None:
-            self._watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watch
+            # let finish, not cancelled: a library leaves a socket behind when it is cancelled half-way; a look is short
+            self._stop.set()
+            await asyncio.wait([self._watch])
 
     async def wait_back(self) -> bool:
         """True once the phone is there, now or within the grace time; that is granted once, then only looked."""
@@ -106,13 +107,15 @@ class CableWatch:
         raise AssertionError("the last try returns or raises")
 
     async def _look_on(self) -> None:
-        while True:
+        while not self._stop.is_set():
             # usbmuxd itself may go and come with the cable
             present = False
             with suppress(StepError):
                 present = await self._transport.is_present()
             self._note(present)
-            await asyncio.sleep(LOOK_EVERY_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._stop.wait()
 
     def _note(self, present: bool) -> None:
         if present == self._present:

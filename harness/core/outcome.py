@@ -6,6 +6,7 @@ decides is `unknown`, and that is never counted as loaded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -157,6 +158,8 @@ class Known:
     phone_present: bool | None = None
     cuts: Sequence[str] = ()
     """Each time that the phone was not attached, in words."""
+    cut_while_running: bool = False
+    """One of the cuts began after the launch of our process."""
     not_ready: str | None = None
     """What the phone refused while evidence was sought: trust revoked, locked, Developer Mode off."""
     silent_beyond_limit: bool = False
@@ -190,6 +193,8 @@ EMULATED_GPU = "cpu (gpu emulated)"
 _Report = TypeVar("_Report", CrashReport, JetsamVictim)
 
 _BAD_ALLOC = "std::bad_alloc"
+# libc++abi, assert(3), Swift, and the logs of Abseil and glog say it so
+_OF_AN_ABORT = re.compile(r"terminating|abort|assert|check failed|fatal|^F\d{4} ", re.IGNORECASE)
 _SIGNALS_OF_FAULTS = ("SIGSEGV", "SIGBUS")
 # Darwin's numbers, as a termination notice tells them. SIGKILL is not among them: it proves nobody's guilt.
 _CRASH_SIGNALS = {
@@ -241,6 +246,9 @@ def _decide(known: Known) -> _Rule:
         return _Rule(Outcome.BAD_ALLOC, _line_with(known.stderr, _BAD_ALLOC), (EvidenceKind.STDERR,))
     if known.not_ready is not None:
         return _Rule(Outcome.NOT_READY, known.not_ready, (EvidenceKind.REFUSAL,))
+    if known.process_running is False and known.termination is None and known.cut_while_running:
+        reason = "the phone was away and came back without the process, and no report says why: did it restart?"
+        return _Rule(Outcome.LOST, reason, (EvidenceKind.PRESENCE, EvidenceKind.PROCESS_LIST))
     return _Rule(Outcome.UNKNOWN, _why_unknown(known), ())
 
 
@@ -299,16 +307,21 @@ def _crashed(
     known: Known, signal: str | None, exception: str | None, messages: Sequence[str], proof: EvidenceKind
 ) -> _Rule:
     told = "\n".join((known.stderr, *messages))
+    during = known.last_phase or "start"
     if _BAD_ALLOC in told:
         deciding = (proof, EvidenceKind.STDERR) if _BAD_ALLOC in known.stderr else (proof,)
         return _Rule(Outcome.BAD_ALLOC, _line_with(told, _BAD_ALLOC), deciding)
     if signal == "SIGABRT":
-        said = [line.strip() for line in known.stderr.splitlines() if line.strip()]
-        return _Rule(Outcome.ABORTED, (said or list(messages) or ["SIGABRT without a message"])[-1], (proof,))
-    during = known.last_phase or "start"
+        return _Rule(Outcome.ABORTED, _last_words(known.stderr, messages) or f"SIGABRT during {during}", (proof,))
     if signal in _SIGNALS_OF_FAULTS and (known.effective_backend or known.requested_backend) == "gpu":
         return _Rule(Outcome.GPU_FAULT, f"{signal} on the GPU during {during}", (proof,))
     return _Rule(Outcome.CRASHED, f"{signal or exception or 'crash'} during {during}", (proof,))
+
+
+def _last_words(stderr: str, messages: Sequence[str]) -> str | None:
+    """What a process said of its abort: the last such line, else what the report keeps; a mere warning is neither."""
+    said = [line.strip() for line in stderr.splitlines() if _OF_AN_ABORT.search(line)]
+    return next(reversed((*messages, *said)), None)
 
 
 def _match(known: Known, report: CrashReport | JetsamVictim) -> Match:
@@ -371,7 +384,7 @@ def _weigh(known: Known) -> list[_Weighed]:
         state = "was still there" if known.process_running else "is gone"
         add(EvidenceKind.PROCESS_LIST, f"process {known.pid} {state}")
     for cut in known.cuts:
-        add(EvidenceKind.PRESENCE, cut, weighty=False)
+        add(EvidenceKind.PRESENCE, cut, weighty=known.cut_while_running)
     if known.phone_present is not None:
         add(EvidenceKind.PRESENCE, "the phone is attached" if known.phone_present else "the phone is absent")
     if known.not_ready is not None:

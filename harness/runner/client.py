@@ -118,6 +118,8 @@ class RunnerClient:
 
         Raises RunnerGone when the connection ends before, RunnerSilent beyond the limits.
         """
+        if (catch_up := self._session.catch_up()) is not None:
+            await self._send(catch_up)
         await self._send(self._session.run(trial, job))
         async for event in self._until_end(limits):
             yield event

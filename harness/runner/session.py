@@ -67,6 +67,10 @@ class Session:
         from_seq = self._missing[0].start if self._missing else self._next_seq
         return encode_command("resume", from_seq=from_seq)
 
+    def catch_up(self) -> bytes | None:
+        """The command that asks for what the process said before this connection stood; None: nothing is missing."""
+        return encode_command("resume", from_seq=self._missing[0].start) if self._missing else None
+
     @property
     def missing(self) -> int:
         """How many events were skipped so far."""

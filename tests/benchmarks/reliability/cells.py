@@ -67,7 +67,12 @@ _SPOILT: dict[str, dict[tuple[str, ...], frozenset[Outcome]]] = {
     "app-silent": {("launch",): frozenset({Outcome.HUNG, Outcome.LAUNCH_FAILED})},
     # before `run` was sent a fresh process is as good
     "reboot": {("load", "generate", "unload"): frozenset({Outcome.LOST})},
-    "revoke-trust": {MOMENTS: frozenset({Outcome.NOT_READY})},
+    # the app's port needs no trust (assumed): what it still says there counts, as does a report that is being read
+    "revoke-trust": {
+        (*_INSTALL, *_PUSH, "launch"): frozenset({Outcome.NOT_READY}),
+        ("load", "generate", "unload"): frozenset({Outcome.NOT_READY, Outcome.LOADED}),
+        ("report",): frozenset({Outcome.NOT_READY, Outcome.ABORTED}),
+    },
 }
 
 

@@ -74,6 +74,9 @@ ROWS = [
         Known(phone_present=False, host_failure=HostFailure(Outcome.PUSH_FAILED, "push", "connection ended")),
         Outcome.LOST,
     ),
+    (gone(cuts=["away for 1 s"], cut_while_running=True), Outcome.LOST),
+    (gone(cuts=["away for 1 s"], cut_while_running=True, termination="signal 9"), Outcome.UNKNOWN),
+    (gone(cuts=["away for 1 s"]), Outcome.UNKNOWN),
     (Known(), Outcome.UNKNOWN),
 ]
 
@@ -116,4 +119,13 @@ def test_every_outcome_has_a_family() -> None:
 def test_an_abort_is_told_in_the_process_own_words() -> None:
     check = "F0000 check.cc:1] Check failed: x"
     assert classify(gone(crash_reports=[crash(messages=("abort() called",))], stderr=check)).reason == check
+    assert classify(gone(crash_reports=[crash(messages=("abort() called",))])).reason == "abort() called"
+
+
+def test_a_warning_is_not_the_reason_of_an_abort() -> None:
+    noise = "WARNING: no accelerator found"
+    told = classify(gone(crash_reports=[crash()], stderr=noise, last_phase="create_engine"))
+    assert told.reason == "SIGABRT during create_engine"
+    told = classify(gone(crash_reports=[crash()], stderr=f"F1122 12:00:00 x.cc:1] Check failed: size > 0\n{noise}"))
+    assert told.reason.endswith("Check failed: size > 0")
     assert classify(gone(crash_reports=[crash(messages=("abort() called",))])).reason == "abort() called"
