@@ -7,20 +7,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pymobiledevice3.exceptions import (
-    AfcFileNotFoundError,
     AppNotInstalledError,
     ConnectionTerminatedError,
     PyMobileDevice3Exception,
 )
 from pymobiledevice3.lockdown import LockdownClient
 from pymobiledevice3.service_connection import ServiceConnection
-from pymobiledevice3.services.afc import AfcService
 from pymobiledevice3.services.house_arrest import HouseArrestService
 
 from harness.core.outcome import Outcome
 from harness.device import limits
 from harness.device.afc_container import AfcContainer
-from harness.device.interface import FileContents
 from harness.device.pymobiledevice3_.steps import step
 
 RECEIVE_BYTES = 256 * 1024
@@ -65,11 +62,13 @@ async def app_container(lockdown: LockdownClient, udid: str, bundle_id: str) -> 
 
 
 @asynccontextmanager
-async def media_files(lockdown: LockdownClient, udid: str, outcome: Outcome) -> AsyncIterator[AfcContainer]:
-    """The phone's Media folder, where packages are staged; `outcome` of what fails there."""
-    with step("open the phone's files", udid, limits.SERVICE_LIMIT_S, outcome):
+async def service_files(
+    lockdown: LockdownClient, udid: str, service: str, outcome: Outcome
+) -> AsyncIterator[AfcContainer]:
+    """The files that a service speaking AFC shows; `outcome` of what fails there."""
+    with step(f"open the files of {service}", udid, limits.SERVICE_LIMIT_S, outcome):
         async with asyncio.timeout(limits.SERVICE_LIMIT_S):
-            channel = ServiceChannel(await lockdown.start_lockdown_service(AfcService.SERVICE_NAME))
+            channel = ServiceChannel(await lockdown.start_lockdown_service(service))
     container = AfcContainer(channel, udid, outcome)
     try:
         yield container
@@ -90,18 +89,3 @@ async def _vended(lockdown: LockdownClient, bundle_id: str) -> ServiceChannel:
         await service.close()
         raise
     return ServiceChannel(service)
-
-
-async def read_file(afc: AfcService, path: str, max_bytes: int, *, from_end: bool = False) -> FileContents | None:
-    """For services that bring an AFC client of the library's own along."""
-    try:
-        size = int((await afc.stat(path))["st_size"])
-        handle = await afc.fopen(path, "r")
-    except AfcFileNotFoundError:
-        return None
-    try:
-        if from_end and size > max_bytes:
-            await afc.fseek(handle, size - max_bytes)
-        return FileContents(bytes(await afc.fread(handle, min(size, max_bytes))), size)
-    finally:
-        await afc.fclose(handle)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 
 from pymobiledevice3.lockdown import LockdownClient
 from pymobiledevice3.services.crash_reports import CrashReportsManager
 
 from harness.core.outcome import Outcome
 from harness.device import limits
-from harness.device.pymobiledevice3_.files import read_file
+from harness.device.afc_container import AfcContainer
+from harness.device.pymobiledevice3_.files import service_files
 from harness.device.pymobiledevice3_.steps import step
 
 MAX_REPORT_NAMES = 20_000
@@ -26,8 +28,8 @@ class CrashReports:
         with step("list crash reports", self._udid, limits.SERVICE_LIMIT_S, Outcome.HARNESS_ERROR):
             async with asyncio.timeout(limits.SERVICE_LIMIT_S):
                 await self._move_reports()
-                async with CrashReportsManager(self._lockdown) as manager:
-                    names = await manager.afc.listdir("/")
+                async with self._files() as files:
+                    names = await files.names("/")
         return frozenset(name for name in names[:MAX_REPORT_NAMES] if name.endswith(".ips"))
 
     async def _move_reports(self) -> None:
@@ -38,6 +40,9 @@ class CrashReports:
 
     async def read(self, name: str, max_bytes: int) -> bytes:
         with step(f"read crash report {name}", self._udid, limits.TRANSFER_LIMIT_S, Outcome.HARNESS_ERROR):
-            async with asyncio.timeout(limits.TRANSFER_LIMIT_S), CrashReportsManager(self._lockdown) as manager:
-                contents = await read_file(manager.afc, f"/{name}", max_bytes)
+            async with asyncio.timeout(limits.TRANSFER_LIMIT_S), self._files() as files:
+                contents = await files.read(f"/{name}", max_bytes)
         return b"" if contents is None else contents.data
+
+    def _files(self) -> AbstractAsyncContextManager[AfcContainer]:
+        return service_files(self._lockdown, self._udid, CrashReportsManager.COPY_MOBILE_NAME, Outcome.HARNESS_ERROR)

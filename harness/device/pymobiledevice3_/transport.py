@@ -13,6 +13,7 @@ from typing import Any
 from pymobiledevice3 import usbmux
 from pymobiledevice3.exceptions import ConnectionFailedError, PyMobileDevice3Exception
 from pymobiledevice3.lockdown import LockdownClient, create_using_usbmux
+from pymobiledevice3.services.afc import AfcService
 from pymobiledevice3.services.installation_proxy import InstallationProxyService
 
 from harness.core.outcome import Outcome
@@ -25,7 +26,7 @@ from harness.device.interface import Capability, Container, InstalledApp, PhoneC
 from harness.device.pymobiledevice3_.attached import SOCKET_VARIABLE, attached_phones, restore_address
 from harness.device.pymobiledevice3_.condition import ConditionReader
 from harness.device.pymobiledevice3_.developer import DeveloperServices
-from harness.device.pymobiledevice3_.files import app_container, media_files
+from harness.device.pymobiledevice3_.files import app_container, service_files
 from harness.device.pymobiledevice3_.glance import facts_of
 from harness.device.pymobiledevice3_.reports import CrashReports
 from harness.device.pymobiledevice3_.steps import step
@@ -155,7 +156,8 @@ class Pymobiledevice3Transport:
         total = ByteCount(ipa.stat().st_size)
         with step("install", udid, limits.INSTALL_LIMIT_S, Outcome.INSTALL_FAILED, remedy):
             async with asyncio.timeout(limits.INSTALL_LIMIT_S):
-                async with media_files(self._lockdown, udid, Outcome.INSTALL_FAILED) as media:
+                media_files = service_files(self._lockdown, udid, AfcService.SERVICE_NAME, Outcome.INSTALL_FAILED)
+                async with media_files as media:
                     await media.make_folder("/PublicStaging")
                     await media.write(staged, ipa, progress=lambda done: progress("upload app", ByteCount(done), total))
                 async with InstallationProxyService(self._lockdown) as proxy:
