@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from harness.device.afc import AfcGarbage, Operation, Reply, Status, status_words
 
-# The best of those measured through TLS at 40 and 200 MB/s with 1 ms of latency (tests/benchmarks/bench_push.py).
+# Fills a link of 40 MB/s and 1 ms through TLS to 99 % (tests/benchmarks/bench_push.py); not yet tried on a phone.
 CHUNK_BYTES = 4 * 1024 * 1024
 WINDOW = 4
 

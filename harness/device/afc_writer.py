@@ -23,7 +23,7 @@ class SourceChanged(Exception):
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How a file is written; the defaults are what was measured to be best."""
+    """How a file is written."""
 
     one_by_one: bool = False
     chunk_bytes: int = CHUNK_BYTES

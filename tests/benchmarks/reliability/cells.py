@@ -52,7 +52,11 @@ FAULTS = (
 
 # What a fault makes of a trial at a moment, where that is not what the trial would have been without it.
 _SPOILT: dict[str, dict[tuple[str, ...], frozenset[Outcome]]] = {
-    f"unplug:{FOR_GOOD}": {MOMENTS: frozenset({Outcome.LOST})},
+    f"unplug:{FOR_GOOD}": {
+        MOMENTS[:-1]: frozenset({Outcome.LOST}),
+        # the phone's word of the signal that ended the app may have come before the cable went
+        ("report",): frozenset({Outcome.LOST, Outcome.ABORTED}),
+    },
     "service-refuses": {_INSTALL: frozenset({Outcome.INSTALL_FAILED})},
     "service-hangs": {_INSTALL: frozenset({Outcome.INSTALL_FAILED})},
     "afc-error": {(*_INSTALL, *_PUSH): frozenset({Outcome.PUSH_FAILED})},
