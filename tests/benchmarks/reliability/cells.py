@@ -59,7 +59,11 @@ _SPOILT: dict[str, dict[tuple[str, ...], frozenset[Outcome]]] = {
     },
     "service-refuses": {_INSTALL: frozenset({Outcome.INSTALL_FAILED})},
     "service-hangs": {_INSTALL: frozenset({Outcome.INSTALL_FAILED})},
-    "afc-error": {(*_INSTALL, *_PUSH): frozenset({Outcome.PUSH_FAILED})},
+    # refused as one of several writes under way it is done again alone, and this fault refuses only once
+    "afc-error": {
+        _INSTALL: frozenset({Outcome.PUSH_FAILED}),
+        _PUSH: frozenset({Outcome.PUSH_FAILED, Outcome.LOADED}),
+    },
     "file-truncated": {(*_INSTALL, *_PUSH): frozenset({Outcome.PUSH_FAILED})},
     "file-corrupted": {(*_INSTALL, *_PUSH): frozenset({Outcome.PUSH_FAILED})},
     # SIGKILL leaves no report: who sent it cannot be proved
