@@ -75,7 +75,7 @@ async def open_conductor(
             listener.salvaged(record)
         async with open_phone(word) as transport:
             # who the phone is decides which app runs on it
-            runner = choose_runner(options.runner, transport.facts.kind)
+            runner = choose_runner(options.runner, transport.facts.kind, listener.step)
             yield Conductor(PhoneSession(transport, runner, listener.step), store, listener)
 
 

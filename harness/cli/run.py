@@ -22,7 +22,7 @@ def run(
     suite_file: Annotated[Path, typer.Argument(metavar="SUITE.toml", help="What to load, how, what to expect.")],
     device: Annotated[str, typer.Option("--device", help="A UDID, virtual, or virtual:<profile>[,key=value…].")],
     results: Annotated[Path, typer.Option("--results", help="Where records and pictures go.")] = Path("results"),
-    runner: Annotated[str, typer.Option("--runner", help="auto, python, or the path of a signed .ipa.")] = "auto",
+    runner: Annotated[str, typer.Option("--runner", help="auto, python, swift, or the path of an .ipa.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Records for machines instead of the table.")] = False,
 ) -> None:
     """Run a suite on a phone, keep every record, print a table, and draw the report."""

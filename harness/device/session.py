@@ -13,7 +13,7 @@ from harness.core.phone import PhoneFacts
 from harness.device.errors import StepError
 from harness.device.interface import InstalledApp, Progress, Transport
 from harness.device.push import PushedModel, push_model
-from harness.runner.build import BuiltRunner
+from harness.runner.bundle import BuiltRunner
 
 START_LIMIT_S = 20.0
 START_POLL_S = 0.02

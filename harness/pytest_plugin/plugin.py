@@ -26,7 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--load-results", metavar="DIR", default=None, help="results folder (default: results)")
     group.addoption(
-        "--load-runner", metavar="RUNNER", default=None, help="auto, python, or the path of an .ipa (default: auto)"
+        "--load-runner",
+        metavar="RUNNER",
+        default=None,
+        help="auto, python, swift, or the path of an .ipa (default: auto)",
     )
     parser.addini("load_testpaths", "what `pytest --device=…` runs when no path is given", type="args", default=[])
     parser.addini("load_results", "results folder", default="results")
