@@ -10,17 +10,16 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.bench.synth import RECIPES, ModelInfo, make
-from harness.runner.build import build_ipa
-from tests.functional.runner_process import LIMIT_S, Event, RunnerProcess, free_port, launched, unpack
+from harness.bench.synth import ModelInfo
+from tests.functional.runner_process import LIMIT_S, Event, RunnerProcess, free_port, launched
 
-FIXTURES = Path(__file__).parents[2] / "ios_runner_app" / "Tests" / "Fixtures"
+FIXTURES = Path(__file__).parents[3] / "ios_runner_app" / "Tests" / "Fixtures"
 RESIDENT, AVAILABLE, FAULTS, CPU = 1, 3, 7, 8
 LOAD_PHASES = ["load_library", "create_engine", "create_session"]
 GENERATE_PHASES = ["prefill", "first_token", "decode"]
@@ -34,39 +33,6 @@ JOB = {
     "decode_tokens": 12,
     "seed": 7,
 }
-
-
-@pytest.fixture(scope="module")
-def executable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runner")
-    return unpack(build_ipa(folder).path, folder / "app")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelInfo:
-    return make(RECIPES["tiny"], tmp_path_factory.mktemp("tiny") / "tiny.task")
-
-
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelInfo]:
-    made = make(RECIPES["wide"], tmp_path_factory.mktemp("wide") / "wide.task")
-    yield made
-    made.path.unlink()
-
-
-@pytest.fixture
-def home(tmp_path: Path, tiny: ModelInfo) -> Path:
-    """A data container with the tiny model in it."""
-    documents = tmp_path / "home" / "Documents"
-    documents.mkdir(parents=True)
-    shutil.copy2(tiny.path, documents / "tiny.task")
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def app(executable: Path, home: Path) -> Iterator[RunnerProcess]:
-    with launched(executable, home) as process:
-        yield process
 
 
 def job(model: str = "tiny.task", **changes: object) -> Event:
