@@ -17,7 +17,7 @@ from harness.bench.listener import Listener
 from harness.bench.models import LocalModel
 from harness.bench.plan import Case, PlannedTrial
 from harness.core.errors import HarnessError
-from harness.core.job import CacheState, Job
+from harness.core.job import CacheState, Guard, Job, Prewarm
 from harness.core.outcome import Evidence, EvidenceKind, HostFailure, Known, Outcome, classify
 from harness.core.record import TrialRecord, TrialState
 from harness.device.errors import StepError
@@ -86,9 +86,7 @@ class TrialRunner:
         """A warm trial whose cache this run has not built gets it from an unmeasured cold load first."""
         cache = (job.sha256, job.engine, job.backend)
         if job.cache is CacheState.WARM and cache not in self._warm_caches:
-            await self._load(
-                record, replace(job, cache=CacheState.COLD, decode_tokens=0, hold_ms=0), progress_limit_s, fill=True
-            )
+            await self._load(record, job.filling_the_cache(), progress_limit_s, fill=True)
             if not self._attempt.measured:
                 self._attempt = _blamed_on_fill(self._attempt)
                 return
@@ -143,6 +141,10 @@ class TrialRunner:
             decode_tokens=case.options.decode_tokens,
             sample_hz=case.options.sample_hz,
             seed=case.options.seed,
+            prewarm=case.options.prewarm,
+            prewarm_chunk_bytes=case.options.prewarm_chunk_bytes if case.options.prewarm else None,
+            warmup=case.options.warmup,
+            guard_reserve_bytes=case.options.guard_reserve_bytes,
             expected_outcome=case.expected,
         )
 
@@ -232,6 +234,9 @@ def _job(case: Case, pushed: PushedModel, model: LocalModel) -> Job:
         sample_hz=options.sample_hz,
         hold_ms=options.hold_ms,
         seed=options.seed,
+        prewarm=None if options.prewarm is None else Prewarm(options.prewarm, options.prewarm_chunk_bytes),
+        warmup=options.warmup,
+        guard=None if options.guard_reserve_bytes is None else Guard(options.guard_reserve_bytes),
     )
 
 

@@ -55,6 +55,9 @@ class HelloEvent(_Event):
     page_size: Annotated[int, Field(ge=512, le=1 << 20)]
     sample_columns: Annotated[list[_Name], Field(min_length=1, max_length=64)]
     platform: _Name | None = None
+    thermal: _Name | None = None
+    """`nominal`, `fair`, `serious` or `critical` at this moment."""
+    low_power: bool | None = None
     state: Literal["idle", "running", "finished"] = "idle"
     """`idle`: no `run` has reached this process yet."""
 
@@ -190,6 +193,6 @@ def _parse_unknown(line: bytes) -> UnknownEvent:
         raise MessageError(f"bad event from the runner: {line[:120]!r}") from error
 
 
-def encode_command(cmd: str, **fields: int | str | Mapping[str, int | str]) -> bytes:
+def encode_command(cmd: str, **fields: int | str | Mapping[str, object]) -> bytes:
     """One command as a line with its newline."""
     return json.dumps({"cmd": cmd, **fields}, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

@@ -12,7 +12,7 @@ from harness.core.record import record_columns
 from harness.core.telemetry import READING_COLUMNS
 from harness.store.schema import RECORD_TYPES, SCHEMA_VERSION
 
-_TYPE_NAMES = {str: "text", int: "integer", float: "number", dict: "object", tuple: "list"}
+_TYPE_NAMES = {str: "text", bool: "true or false", int: "integer", float: "number", dict: "object", tuple: "list"}
 
 _READINGS = {
     "source": ("`app`: the runner's sampling thread; `host`: the phone's system monitor.", ""),

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from sqlalchemy import JSON, BigInteger, Column, Double, Index, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, MetaData, Table, Text
 from sqlalchemy.types import TypeEngine
 
 from harness.core.outcome import Evidence, EvidenceKind
@@ -19,7 +19,7 @@ from harness.core.record import TrialRecord, record_columns
 from harness.core.telemetry import Phase
 from harness.store.errors import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with every change of `TrialRecord`'s fields or of the tables below."""
 
 INT64_MIN = -(2**63)
@@ -37,6 +37,7 @@ def _plain_type(hint: Any) -> tuple[type, bool]:
 
 _COLUMN_TYPES: dict[type, TypeEngine[Any]] = {
     str: Text(),
+    bool: Boolean(),
     int: BigInteger(),
     float: Double(),
     dict: JSON(none_as_null=True),

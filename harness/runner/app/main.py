@@ -18,13 +18,14 @@ from .engine import EngineKind
 from .engine_floor import FLOORS
 from .engine_litert_lm import litert_lm_kind
 from .events import EventLog, bounded
+from .guard import guard_of
 from .identity import describe, read_build_info
 from .job import Bye, Cancel, Hello, Ping, Refusal, Resume, Run, decode_command
 from .journal import Journal
 from .lines import MAX_LINE_BYTES
 from .memory_linux import MemoryReader
 from .notices import NoticeWatch, hold_memory_warnings
-from .system_state import STATE_VARIABLE, SystemState
+from .system_state import STATE_VARIABLE, SystemState, state_of
 from .trial import Trial
 
 PORT_VARIABLE = "RUNNER_PORT"
@@ -47,13 +48,20 @@ class App:
     """The host's commands, carried out. Runs on the server's thread, except ``main_loop``."""
 
     def __init__(
-        self, home: Path, server: Server, events: EventLog, engines: dict[str, EngineKind], memory: MemoryReader
+        self,
+        home: Path,
+        server: Server,
+        events: EventLog,
+        engines: dict[str, EngineKind],
+        memory: MemoryReader,
+        system: SystemState | None,
     ) -> None:
         self._home = home
         self._server = server
         self._events = events
         self._engines = engines
         self._memory = memory
+        self._system = system
         self._facts = describe(read_build_info(), {name: kind.version for name, kind in engines.items()})
         self._trial: Trial | None = None
         self._asked = False
@@ -98,7 +106,11 @@ class App:
         match decode_command(line):
             case Hello():
                 self._events.emit(
-                    "hello", **self._facts, state=self._state(), trial=None if self._trial is None else self._trial.name
+                    "hello",
+                    **self._facts,
+                    **state_of(self._system),
+                    state=self._state(),
+                    trial=None if self._trial is None else self._trial.name,
                 )
             case Ping(host_t):
                 self._events.emit("pong", host_t=host_t)
@@ -146,12 +158,13 @@ class App:
         if kind is None:
             raise Refusal("unknown_engine", f"no engine {run.job.engine}: this app has {', '.join(self._engines)}")
         model = self._model(run.job.model)
+        guard = guard_of(run.job, self._memory)
         kind.refuse(run.job, model, self._home)
         try:
             self._events.begin_trial(run.trial, "heartbeat", phase=None)
         except FileExistsError:
             raise Refusal("bad_command", f"trial {run.trial} has been run on this phone: choose another name") from None
-        return Trial(run.trial, run.job, model, self._home, kind, self._events, self._memory)
+        return Trial(run.trial, run.job, model, self._home, kind, self._events, self._memory, guard)
 
     def _model(self, name: str) -> Path:
         documents = self._home / "Documents"
@@ -187,7 +200,7 @@ def main() -> int:
     try:
         gpu = emulated_gpu(os.environ)
         system = _system_state()
-        app = App(home, server, events, _engines(gpu), MemoryReader(gpu, system))
+        app = App(home, server, events, _engines(gpu), MemoryReader(gpu, system), system)
     except ValueError as error:
         return _complain(f"the phone gave the app an environment it cannot read: {error}", EXIT_SETUP)
     NoticeWatch(events, system).start()

@@ -23,6 +23,15 @@ class Change(NamedTuple):
     text: str
 
 
+def state_of(system: SystemState | None) -> dict[str, object]:
+    """The fields of ``hello`` that may change; null where the phone does not tell."""
+    thermal = None if system is None else system.thermal
+    return {
+        "thermal": None if thermal is None else THERMAL_NAMES[thermal],
+        "low_power": None if system is None else system.low_power,
+    }
+
+
 class SystemState:
     """The file's content as last read. ``refresh`` from one thread; the values may be read from any."""
 

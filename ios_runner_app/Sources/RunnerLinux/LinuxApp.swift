@@ -24,7 +24,7 @@ enum LinuxApp {
     let app = try RunnerApp(
       RunnerApp.Configuration(
         home: home, port: port, build: bundle.build, device: try device(), engines: bundle.engines(gpu) + Floors.kinds,
-        memory: try memory(gpu, system)))
+        memory: try memory(gpu, system), condition: { system?.condition ?? PhoneCondition() }))
     do throws(SystemError) {
       try NoticesLinux.watch(system) { app.notice($0, $1) }
     } catch {

@@ -34,7 +34,7 @@ READINGS = [
     Reading(Source.HOST, 15, None, footprint_bytes=7),
 ]
 
-_SAMPLES: dict[type, Any] = {str: "text", int: 2**40, float: 1.5, dict: {"key": True}, tuple: ()}
+_SAMPLES: dict[type, Any] = {str: "text", bool: False, int: 2**40, float: 1.5, dict: {"key": True}, tuple: ()}
 
 
 def a_record(trial_id: str = "20261122-a1", **changes: Any) -> TrialRecord:

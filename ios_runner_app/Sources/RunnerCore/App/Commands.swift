@@ -45,6 +45,7 @@ extension RunnerApp {
     let (lifecycle, trial) = state.withLock { ($0.lifecycle, $0.trial) }
     let build = configuration.build
     let device = configuration.device
+    let condition = configuration.condition()
     events.emit("hello") { event in
       event.field("app_version", build.version)
       event.field("build", build.build)
@@ -59,6 +60,8 @@ extension RunnerApp {
       event.field("page_size", systemPageSize)
       event.field("entitlements", build.entitlements)
       event.field("sample_columns", .array(MemoryReading.columns.map { .string($0) }))
+      event.field("thermal", condition.thermalName)
+      event.field("low_power", condition.lowPower)
       event.field("state", lifecycle.wireName)
       event.field("trial", trial?.name)
     }

@@ -36,6 +36,25 @@ public struct DeviceFacts: Equatable, Sendable {
   }
 }
 
+/// What the phone says of its state at a moment; nil where it does not tell.
+public struct PhoneCondition: Equatable, Sendable {
+  /// By number, as `ProcessInfo.ThermalState` counts them.
+  public static let thermalNames = ["nominal", "fair", "serious", "critical"]
+
+  /// 0 nominal … 3 critical.
+  public var thermal: Int64?
+  public var lowPower: Bool?
+
+  public init(thermal: Int64? = nil, lowPower: Bool? = nil) {
+    self.thermal = thermal
+    self.lowPower = lowPower
+  }
+
+  var thermalName: String? {
+    thermal.flatMap { Self.thermalNames.indices.contains(Int($0)) ? Self.thermalNames[Int($0)] : nil }
+  }
+}
+
 /// The environment is unusable; `code` is the exit code of an executable that cannot start.
 public struct SetupError: Error, Equatable, CustomStringConvertible {
   /// sysexits' EX_CONFIG.

@@ -20,10 +20,12 @@ public final class RunnerApp: Sendable {
     public var device: DeviceFacts
     public var engines: [EngineKind]
     public var memory: any MemoryProducer
+    /// Asked at every `hello`.
+    public var condition: @Sendable () -> PhoneCondition
 
     public init(
       home: String, port: UInt16, build: BuildInfo, device: DeviceFacts, engines: [EngineKind],
-      memory: any MemoryProducer
+      memory: any MemoryProducer, condition: @escaping @Sendable () -> PhoneCondition = { PhoneCondition() }
     ) {
       self.home = home
       self.port = port
@@ -31,6 +33,7 @@ public final class RunnerApp: Sendable {
       self.device = device
       self.engines = engines
       self.memory = memory
+      self.condition = condition
     }
   }
 

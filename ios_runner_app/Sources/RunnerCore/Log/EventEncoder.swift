@@ -38,8 +38,9 @@ public final class EventEncoder {
     field(name, value.map(Int64.init))
   }
 
-  public func field(_ name: StaticString, _ value: Bool) {
+  public func field(_ name: StaticString, _ value: Bool?) {
     key(name)
+    guard let value else { return buffer.append("null") }
     buffer.append(value ? "true" : "false")
   }
 
