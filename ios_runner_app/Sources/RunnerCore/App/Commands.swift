@@ -96,7 +96,10 @@ extension RunnerApp {
     try kind.refuse(request)
     try events.beginTrial(name)
     let state = self.state
-    return Trial(name: name, request: request, kind: kind, events: events, memory: configuration.memory) {
+    return Trial(
+      name: name, request: request, kind: kind, events: events, memory: configuration.memory,
+      stderrDescriptor: configuration.stderrDescriptor
+    ) {
       state.withLock { $0.move(.answer) }
     }
   }

@@ -22,6 +22,8 @@ public final class RunnerApp: Sendable {
     public var memory: any MemoryProducer
     /// Asked at every `hello`.
     public var condition: @Sendable () -> PhoneCondition
+    /// Where engines write their words. Something else only where the process is not the app's own, as in tests.
+    public var stderrDescriptor = STDERR_FILENO
 
     public init(
       home: String, port: UInt16, build: BuildInfo, device: DeviceFacts, engines: [EngineKind],

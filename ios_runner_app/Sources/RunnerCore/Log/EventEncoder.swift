@@ -56,12 +56,12 @@ public final class EventEncoder {
     quoted(value)
   }
 
-  /// Names that are not ours; the field of an object.
-  func field(named name: String, _ value: Int64) {
+  /// A field whose name is known at run time only.
+  func field(named name: String, _ value: JSONValue) {
     separate()
     quoted(name)
     buffer.append(UInt8(ascii: ":"))
-    buffer.append(value)
+    self.value(value)
   }
 
   public func field(_ name: StaticString, _ value: JSONValue) {

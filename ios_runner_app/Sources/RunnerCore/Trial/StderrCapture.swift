@@ -4,7 +4,7 @@
   @preconcurrency import Glibc
 #endif
 
-/// Keeps what the engine writes to file descriptor 2: in a file that survives the process, and as `log` events.
+/// Keeps what the engine writes to standard error: in a file that survives the process, and as `log` events.
 ///
 /// C++ runtimes say their last words there ("terminating due to uncaught exception …") when no thread of ours runs any
 /// more: the file has them, the events may not.
@@ -22,14 +22,16 @@ final class StderrCapture: Sendable {
 
   private let state = Monitor(State())
 
-  /// Redirects file descriptor 2 to `path` for the rest of the process's life, and begins to report its lines.
-  init(path: String, tell: @escaping @Sendable (_ line: String, _ truncated: Bool) -> Void) throws(SystemError) {
+  /// Redirects `descriptor` (the process's standard error) to `path` for the rest of the process's life, and begins to report its lines.
+  init(descriptor: Int32, path: String, tell: @escaping @Sendable (_ line: String, _ truncated: Bool) -> Void)
+    throws(SystemError)
+  {
     let writer = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
     if writer < 0 { throw SystemError("open \(path)") }
     defer { close(writer) }
     let reader = open(path, O_RDONLY | O_CLOEXEC)
     if reader < 0 { throw SystemError("open \(path)") }
-    if dup2(writer, STDERR_FILENO) < 0 { throw SystemError("dup2") }
+    if dup2(writer, descriptor) < 0 { throw SystemError("dup2") }
     let state = self.state
     try startThread("stderr") {
       let lines = CapturedLines(file: reader, fileName: Files.name(of: path), tell: tell)

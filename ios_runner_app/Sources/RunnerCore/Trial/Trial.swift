@@ -13,6 +13,7 @@ final class Trial: Sendable {
   let events: EventLog
   let memory: any MemoryProducer
   let memoryGuard: MemoryGuard?
+  private let stderrDescriptor: Int32
   private let request: EngineRequest
   private let kind: EngineKind
   private let answered: @Sendable () -> Void
@@ -20,13 +21,14 @@ final class Trial: Sendable {
   /// `answered` is called just before the `result` or the `error` is said.
   init(
     name: String, request: EngineRequest, kind: EngineKind, events: EventLog, memory: any MemoryProducer,
-    answered: @escaping @Sendable () -> Void
+    stderrDescriptor: Int32, answered: @escaping @Sendable () -> Void
   ) {
     self.name = name
     self.request = request
     self.kind = kind
     self.events = events
     self.memory = memory
+    self.stderrDescriptor = stderrDescriptor
     self.answered = answered
     memoryGuard = request.job.guardReserveBytes.map { MemoryGuard(reserveBytes: $0, memory: memory) }
   }
@@ -49,7 +51,8 @@ final class Trial: Sendable {
 
   private func runToAnswer() throws {
     let baseline = memory.read().footprint
-    let stderr = try StderrCapture(path: events.journal.trialPath(name, ".stderr")) { [events] line, truncated in
+    let path = events.journal.trialPath(name, ".stderr")
+    let stderr = try StderrCapture(descriptor: stderrDescriptor, path: path) { [events] line, truncated in
       events.emit("log") { event in
         event.field("stream", "stderr")
         event.field("line", line)

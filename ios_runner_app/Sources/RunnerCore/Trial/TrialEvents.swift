@@ -31,7 +31,7 @@ extension Trial {
       event.field("trial", name)
       event.field("cancelled", cancelled)
       event.object("durations_ns") { durations in
-        for (phase, ns) in state.durationsNs { durations.field(named: phase.rawValue, ns) }
+        for (phase, ns) in state.durationsNs { durations.field(named: phase.rawValue, .integer(ns)) }
       }
       event.field("load_ns", state.loadNs)
       event.field("ttft_ns", generated ? state.durationNs(.prefill) + state.durationNs(.firstToken) : nil)
