@@ -15,6 +15,7 @@ let package = Package(
     .target(name: "RunnerCore"),
     .target(name: "RunnerEngines", dependencies: ["RunnerCore"]),
     .executableTarget(name: "RunnerLinux", dependencies: ["RunnerCore", "RunnerEngines"]),
+    .executableTarget(name: "RunnerBench", dependencies: ["RunnerCore"]),
     .testTarget(name: "RunnerCoreTests", dependencies: ["RunnerCore"]),
     .testTarget(name: "RunnerEnginesTests", dependencies: ["RunnerEngines"]),
   ],

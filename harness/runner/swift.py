@@ -20,6 +20,7 @@ import harness
 from harness.runner.bundle import BuildError
 
 PRODUCT = "RunnerLinux"
+TARGETS = ("RunnerCore", "RunnerEngines", PRODUCT)
 PACKAGE_DIR = Path(harness.__file__).parents[1] / "ios_runner_app"
 """The Swift sources lie beside the package in a checkout; an installed wheel does not carry them."""
 VERSION_LIMIT_S = 60.0
@@ -61,7 +62,9 @@ def find_toolchain() -> Toolchain:
 
 def swift_sources(package: Path = PACKAGE_DIR) -> dict[str, bytes]:
     """What the executable is made of: path → bytes, in the order of the paths. Raises BuildError."""
-    files = [package / "Package.swift", *sorted((package / "Sources").rglob("*.swift"))]
+    files = [package / "Package.swift"]
+    for target in TARGETS:
+        files += sorted((package / "Sources" / target).rglob("*.swift"))
     if not files[0].is_file():
         raise BuildError(f"the Swift runner is built from a checkout of the harness; there is no {files[0]}")
     return {path.relative_to(package).as_posix(): path.read_bytes() for path in files}

@@ -136,3 +136,17 @@ import Testing
     #expect(!Command.isTrialName(name))
   }
 }
+
+@Suite struct ByteBufferTests {
+  @Test func numbersAreWrittenAsTheyAre() {
+    var dice = Dice(9)
+    var numbers: [Int64] = [0, 9, 10, 99, 100, -1, -10, .min, .max, 1_000_000_000_000_000_000, 999_999_999_999_999_999]
+    for shift in 0..<63 { numbers.append(Int64.random(in: .min ... .max, using: &dice) >> shift) }
+    let buffer = ByteBuffer(capacity: 1)
+    for number in numbers {
+      buffer.clear()
+      buffer.append(number)
+      #expect(String(decoding: buffer.bytes, as: UTF8.self) == String(number))
+    }
+  }
+}

@@ -9,11 +9,11 @@ public final class EventEncoder {
   let buffer = ByteBuffer(capacity: capacityBytes)
   private var first = true
 
-  init() {}
+  package init() {}
 
-  var bytes: UnsafeRawBufferPointer { buffer.bytes }
+  package var bytes: UnsafeRawBufferPointer { buffer.bytes }
 
-  func begin(_ event: StaticString, seq: Int64, tNs: Int64) {
+  package func begin(_ event: StaticString, seq: Int64, tNs: Int64) {
     buffer.clear()
     buffer.append("{\"v\":1,\"seq\":")
     buffer.append(seq)
@@ -25,7 +25,7 @@ public final class EventEncoder {
     first = false
   }
 
-  func end() {
+  package func end() {
     buffer.append("}\n")
   }
 

@@ -4,10 +4,13 @@
 public final class EventLog: Sendable {
   /// Samples wait at most this long for their write(2). The protocol allows 100 ms; a kill should cost less evidence.
   static let sampleBatchNs: Int64 = 5_000_000
+  /// Samples wait at most this long until they are sent: waking the sender costs more than a sample.
+  static let sampleSendNs: Int64 = 20_000_000
 
   private struct State {
     var seq: Int64 = 0
     var oldestPendingNs: Int64?
+    var toldNs: Int64 = 0
     let encoder = EventEncoder()
   }
 
@@ -29,7 +32,7 @@ public final class EventLog: Sendable {
     state.encoder.end()
     state.seq += 1
     state.oldestPendingNs = nil
-    journal.append(state.seq, state.encoder.bytes, flush: true)
+    journal.append(state.seq, state.encoder.bytes, .writeAndTell)
   }
 
   /// Gives the journal the trial's name, and records the trial's first sign of life in it.
@@ -60,9 +63,14 @@ public final class EventLog: Sendable {
       state.encoder.array("d") { reading.encode(into: $0) }
       state.encoder.end()
       let oldestNs = state.oldestPendingNs ?? tNs
-      let flush = tNs + periodNs - oldestNs > Self.sampleBatchNs
-      state.oldestPendingNs = flush ? nil : oldestNs
-      journal.append(state.seq, state.encoder.bytes, flush: flush)
+      if tNs + periodNs - oldestNs <= Self.sampleBatchNs {
+        state.oldestPendingNs = oldestNs
+        return journal.append(state.seq, state.encoder.bytes, .none)
+      }
+      state.oldestPendingNs = nil
+      let tell = tNs + periodNs - state.toldNs > Self.sampleSendNs
+      if tell { state.toldNs = tNs }
+      journal.append(state.seq, state.encoder.bytes, tell ? .writeAndTell : .write)
     }
   }
 

@@ -65,8 +65,17 @@ public final class Journal: Sendable {
     "\(directory)/\(trial)\(suffix)"
   }
 
-  /// Adds one line (newline included). With `flush` it and all before it are written now, in one write(2).
-  func append(_ seq: Int64, _ line: UnsafeRawBufferPointer, flush: Bool) {
+  enum Flush {
+    /// It may wait for the next one.
+    case none
+    /// It and all before it are written now, in one write(2).
+    case write
+    /// … and whoever sends is woken, which costs more than the writing.
+    case writeAndTell
+  }
+
+  /// Adds one line, newline included.
+  func append(_ seq: Int64, _ line: UnsafeRawBufferPointer, _ flush: Flush) {
     state.withLock { state in
       if seq % Self.indexEvery == 1 {
         state.index.append((seq, state.end + state.pending.count))
@@ -74,7 +83,11 @@ public final class Journal: Sendable {
       if state.pending.count + line.count > Self.pendingBytes { write(&state) }
       state.pending.append(line)
     }
-    if flush { self.flush() }
+    switch flush {
+    case .none: return
+    case .write: state.withLock { write(&$0) }
+    case .writeAndTell: self.flush()
+    }
   }
 
   /// Writes what is pending. A disk that refuses makes the journal `broken`; the rest stays in memory.

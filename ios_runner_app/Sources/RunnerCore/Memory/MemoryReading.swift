@@ -32,7 +32,7 @@ public struct MemoryReading: Equatable, Sendable {
 
   /// The values in the order of `columns`.
   @inline(__always)
-  func encode(into encoder: EventEncoder) {
+  package func encode(into encoder: EventEncoder) {
     encoder.item(footprint)
     encoder.item(resident)
     encoder.item(virtual)

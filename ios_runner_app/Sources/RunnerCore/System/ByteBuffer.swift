@@ -44,17 +44,32 @@ public final class ByteBuffer {
 
   /// Decimal digits.
   public func append(_ number: Int64) {
-    if number == 0 { return append(UInt8(ascii: "0")) }
-    if number < 0 { append(UInt8(ascii: "-")) }
-    var rest = number.magnitude
-    var divisor: UInt64 = 1
-    while rest / divisor >= 10 { divisor &*= 10 }
-    while divisor > 0 {
-      append(UInt8(truncatingIfNeeded: 48 &+ rest / divisor))
-      rest %= divisor
-      divisor /= 10
+    reserve(Self.maxDigits)
+    if number < 0 {
+      base.storeBytes(of: UInt8(ascii: "-"), toByteOffset: count, as: UInt8.self)
+      count &+= 1
     }
+    var rest = number.magnitude
+    var digits = 1
+    var bound: UInt64 = 10
+    while rest >= bound {
+      digits &+= 1
+      if digits == Self.maxDigits - 1 { break }  // the next bound would not fit
+      bound &*= 10
+    }
+    // From the last digit to the first: dividing by a constant is a multiplication.
+    var place = count &+ digits
+    count = place
+    repeat {
+      place &-= 1
+      let quotient = rest / 10
+      base.storeBytes(of: UInt8(truncatingIfNeeded: 48 &+ rest &- quotient &* 10), toByteOffset: place, as: UInt8.self)
+      rest = quotient
+    } while rest > 0
   }
+
+  /// A sign and the 19 digits of the largest number; 10^19 still fits an unsigned one.
+  private static let maxDigits = 20
 
   @inline(__always)
   private func reserve(_ more: Int) {
