@@ -6,7 +6,8 @@ Not part of the tests. Run it from the project's folder:
 
 Ends with 1 when the Swift runner misses a goal. The sampler's figures are those of an app that holds a loaded file
 while a host reads everything it sends; `empty_loop_percent` is what waking at 1 kHz costs this machine by itself, which
-depends on what else it does: judge the sampler on a quiet one. The language knows no 0 Hz: the base of the comparison of load times is 1 Hz.
+depends on what else it does: judge the sampler on a quiet one. The language knows no 0 Hz: the base of the comparison
+of load times is 1 Hz.
 """
 
 from __future__ import annotations
