@@ -67,6 +67,28 @@ import Testing
     #expect(Files.list(folder).count == Journal.staleJournalsKept + 1)
   }
 
+  /// The file grows between any two looks of a reader at its end.
+  @Test func readersThatKeepUpMeetEveryLine() throws {
+    let lines = 20_000
+    let log = EventLog(try Journal(directory: try freshFolder()))
+    let done = Monitor(0)
+    for _ in 0..<3 {
+      try startThread("reader") {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Journal.readBytes, alignment: 16)
+        defer { buffer.deallocate() }
+        var (offset, seen) = (0, 0)
+        while seen < lines {
+          let count = log.journal.read(offset, into: buffer)
+          offset += count
+          seen += buffer.prefix(count).count { $0 == 0x0A }
+        }
+        done.change { $0 += log.journal.read(offset, into: buffer) == 0 ? 1 : 0 }
+      }
+    }
+    for count in 0..<lines { log.emit("token") { $0.field("count", count) } }
+    #expect(done.wait(timeoutNs: 60 * nanosecondsPerSecond) { $0 == 3 ? true : nil } == true)
+  }
+
   @Test func manyWritersOneOrder() throws {
     let log = EventLog(try Journal(directory: try freshFolder()))
     let running = Monitor(4)

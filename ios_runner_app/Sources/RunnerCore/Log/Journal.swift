@@ -124,23 +124,18 @@ public final class Journal: Sendable {
 
   /// Copies whole lines from `offset` (the beginning of a line) on; 0 at the end. `buffer` has `readBytes`.
   public func read(_ offset: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int {
-    let inFile = state.withLock { state in
-      if offset >= state.inFile { return 0 }
-      return state.inFile
-    }
     guard let base = buffer.baseAddress else { return 0 }
-    if inFile > 0 {
-      let count = pread(file, base, min(buffer.count, inFile - offset), off_t(offset))
-      let data = UnsafeRawBufferPointer(start: base, count: max(0, count))
-      return (data.lastIndex(of: 0x0A) ?? data.count - 1) + 1
+    // One look at the state: between two of them the file may have grown past `offset`.
+    let (inFile, copied) = state.withLock { state in
+      if offset < state.inFile { return (state.inFile, 0) }
+      let rest = state.overlay.bytes.dropFirst(offset - state.inFile).prefix(buffer.count)
+      if let start = rest.base.baseAddress, !rest.isEmpty { memcpy(base, start + rest.startIndex, rest.count) }
+      return (0, rest.count)
     }
-    return state.withLock { state in
-      let start = offset - state.inFile
-      if start >= state.overlay.count { return 0 }
-      let part = state.overlay.bytes[start...].prefix(buffer.count)
-      memcpy(base, part.base.baseAddress! + part.startIndex, part.count)
-      return part.count
-    }
+    if inFile == 0 { return copied }
+    let count = pread(file, base, min(buffer.count, inFile - offset), off_t(offset))
+    let data = UnsafeRawBufferPointer(start: base, count: max(0, count))
+    return (data.lastIndex(of: 0x0A) ?? data.count - 1) + 1
   }
 
   /// Returns when there is something to read at `offset`, when `wake` was called, or after the time.
