@@ -16,13 +16,24 @@ public struct MemoryReading: Equatable, Sendable {
   public var cpuNs: Int64?
   /// 0 nominal … 3 critical.
   public var thermal: Int64?
+  #if canImport(Darwin)
+    public var darwin = DarwinCounters()
+  #endif
 
   public init() {}
 
-  /// The wire's `sample_columns`. A platform that knows more adds its columns at the end, here and in `encode`.
-  public static let columns = [
+  /// The wire's `sample_columns`: the common ones, then those that only this platform has.
+  public static let columns = commonColumns + platformColumns
+
+  private static let commonColumns = [
     "footprint", "resident", "virtual", "available", "metal", "compressed", "pageins", "faults", "cpu_ns", "thermal",
   ]
+
+  #if canImport(Darwin)
+    private static let platformColumns = DarwinCounters.columns
+  #else
+    private static let platformColumns: [String] = []
+  #endif
 
   /// The limit on the footprint as far as it can be told.
   public var limit: Int64? {
@@ -43,6 +54,9 @@ public struct MemoryReading: Equatable, Sendable {
     encoder.item(faults)
     encoder.item(cpuNs)
     encoder.item(thermal)
+    #if canImport(Darwin)
+      darwin.encode(into: encoder)
+    #endif
   }
 }
 
