@@ -107,7 +107,8 @@ struct dirent {
   uint16_t d_reclen;
   uint16_t d_namlen;
   uint8_t d_type;
-  char d_name[1024];
+  // Apple's has 1024; Swift makes a tuple of it, and the compiler works 10 s on one of that size.
+  char d_name[16];
 };
 DIR *_Null_unspecified opendir(const char *path);
 struct dirent *_Null_unspecified readdir(DIR *_Null_unspecified directory);
