@@ -16,6 +16,10 @@ let package = Package(
     .target(name: "RunnerEngines", dependencies: ["RunnerCore"]),
     .executableTarget(name: "RunnerLinux", dependencies: ["RunnerCore", "RunnerEngines"]),
     .executableTarget(name: "RunnerBench", dependencies: ["RunnerCore"]),
+    // For its tests only: the app is built by Xcode with the real MediaPipe (project.yml).
+    .target(name: "MediaPipeTasksGenAI", path: "Tests/MediaPipeFake"),
+    .target(name: "MediaPipeEngine", dependencies: ["RunnerCore", "RunnerEngines", "MediaPipeTasksGenAI"]),
+    .testTarget(name: "MediaPipeEngineTests", dependencies: ["MediaPipeEngine"]),
     .testTarget(name: "RunnerCoreTests", dependencies: ["RunnerCore"]),
     .testTarget(name: "RunnerEnginesTests", dependencies: ["RunnerEngines"]),
   ],

@@ -16,7 +16,7 @@ enum PhoneApp {
     let app = try RunnerApp(
       RunnerApp.Configuration(
         home: try home(), port: try port(), build: bundle.build, device: try device(),
-        engines: engines(bundle, memory), memory: memory))
+        engines: engines(bundle, memory), memory: memory, condition: { condition }))
     try app.start()
     do throws(SystemError) {
       try startThread("trial", stackBytes: trialStackBytes) {
@@ -31,6 +31,12 @@ enum PhoneApp {
       throw SetupError("\(error)")
     }
     return app
+  }
+
+  /// The phone's state at this moment.
+  static var condition: PhoneCondition {
+    let process = ProcessInfo.processInfo
+    return PhoneCondition(thermal: Int64(process.thermalState.rawValue), lowPower: process.isLowPowerModeEnabled)
   }
 
   /// The app cannot run: the console that the host reads gets the reason.

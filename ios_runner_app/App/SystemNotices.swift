@@ -12,11 +12,11 @@ final class SystemNotices {
   /// Begins to tell of changes. `thermal` holds the thermal state from now on.
   @MainActor
   init(thermal: Gauge, tell: @escaping Tell) {
-    thermal.value = Self.thermalState
+    thermal.value = PhoneApp.condition.thermal
     observers = [
       Self.observe(UIApplication.didReceiveMemoryWarningNotification) { tell("memory_warning", nil) },
       Self.observe(ProcessInfo.thermalStateDidChangeNotification) {
-        thermal.value = Self.thermalState
+        thermal.value = PhoneApp.condition.thermal
         tell("thermal", Self.thermalName)
       },
       Self.observe(.NSProcessInfoPowerStateDidChange) {
@@ -46,16 +46,9 @@ final class SystemNotices {
     return source
   }
 
-  private static var thermalState: Int64 { Int64(ProcessInfo.processInfo.thermalState.rawValue) }
-
   /// nil for a state that this app does not know.
   private static var thermalName: String? {
-    switch ProcessInfo.processInfo.thermalState {
-    case .nominal: "nominal"
-    case .fair: "fair"
-    case .serious: "serious"
-    case .critical: "critical"
-    @unknown default: nil
-    }
+    let state = PhoneApp.condition.thermal.map { Int($0) }
+    return state.flatMap { PhoneCondition.thermalNames.indices.contains($0) ? PhoneCondition.thermalNames[$0] : nil }
   }
 }

@@ -69,8 +69,8 @@ for module in "${modules[@]}"; do
     done
     (
         cd "$work"
-        "$swiftc" "${flags[@]}" -swift-version 6 -warnings-as-errors -D ALWAYS_ON_IOS -emit-module \
-            -module-name "$module" -emit-module-path "$work/modules/$module.swiftmodule" "${files[@]}"
+        "$swiftc" "${flags[@]}" -swift-version 6 -warnings-as-errors -D ALWAYS_ON_IOS -package-name LoadRunner \
+            -emit-module -module-name "$module" -emit-module-path "$work/modules/$module.swiftmodule" "${files[@]}"
     )
     echo "$module: ${#files[@]} files"
 done

@@ -185,6 +185,6 @@ final class MediaPipeEngine: Engine {
 
   private static func words(_ error: any Error) -> String {
     guard let error = error as? GenAiInferenceError else { return error.localizedDescription }
-    return "\(error.localizedDescription) (MediaPipe's error \(error.errorCode))"
+    return "\(error.errorDescription ?? error.localizedDescription) (MediaPipe's error \(error.errorCode))"
   }
 }
