@@ -82,7 +82,7 @@ async def open_conductor(
         opening = open_phone(word, transport=options.transport, lease_wait_s=options.lease_wait_s, tell=listener.note)
         async with opening as transport:
             # who the phone is decides which app runs on it
-            runner = choose_runner(options.runner, transport.facts.kind)
+            runner = choose_runner(options.runner, transport.facts.kind, listener.step)
             session = PhoneSession(transport, runner, listener.step, tell=listener.note, keep=options.keep)
             yield Conductor(session, store, listener)
 

@@ -13,7 +13,7 @@ class RunOptions:
     """Defaults are what `harness run` does without flags."""
 
     runner: str = "auto"
-    """`auto`, `python`, or the path of a signed `.ipa`."""
+    """`auto`, `python`, `swift`, or the path of a signed `.ipa`."""
     transport: str = "auto"
     """`auto`, or the name of the client library that does whatever it can do on the phone."""
     keep: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from harness.bench.synth import RECIPES
 from harness.core.errors import UsageError
-from harness.core.job import Backend, CacheState, Engine
+from harness.core.job import Backend, CacheState, Engine, PrewarmMode
 from harness.core.outcome import Family, Outcome
 from harness.core.units import UnitError, parse_bytes
 from harness.device.presence import GRACE_S
@@ -101,6 +101,13 @@ class Options(_Table):
     hold_ms: Annotated[int, Field(ge=0, le=600_000)] = 200
     """Stay loaded this long, so that a late burst is seen."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
+    prewarm: PrewarmMode | None = None
+    """Bring the file into the page cache before the load, `prewarm_chunk_bytes` at a time."""
+    prewarm_chunk_bytes: Annotated[int, Field(ge=4096, le=1 << 30)] = 1 << 20
+    warmup: bool = False
+    """One whole load and unload before the measured one, in the same process."""
+    guard_reserve_bytes: Annotated[int, Field(ge=0, le=1 << 40)] | None = None
+    """Stop the load when less than this is left below the footprint limit; the trial is then a load_error."""
     progress_limit_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     """Without a new phase, token or result for so long (beside `hold_ms`), the trial is `hung`."""
     grace_s: Annotated[float, Field(ge=0, le=600)] = GRACE_S

@@ -21,7 +21,7 @@ from harness.bench.plan import Case, PlannedTrial
 from harness.bench.ready import wait_until_ready
 from harness.bench.step_log import StepLog
 from harness.core.errors import HarnessError
-from harness.core.job import CacheState, Job
+from harness.core.job import CacheState, Guard, Job, Prewarm
 from harness.core.outcome import Evidence, EvidenceKind, HostFailure, Known, Outcome, classify
 from harness.core.record import TrialRecord, TrialState
 from harness.device.errors import StepError
@@ -123,7 +123,7 @@ class TrialRunner:
         """A warm trial whose cache this run has not built gets it from an unmeasured cold load first."""
         cache = (job.sha256, job.engine, job.backend)
         if job.cache is CacheState.WARM and cache not in self._warm_caches:
-            cold = replace(job, cache=CacheState.COLD, decode_tokens=0, hold_ms=0)
+            cold = job.filling_the_cache()
             with self.steps.step("cache_fill"):
                 await self._load(record, case, cold, cable, fill=True)
             if not self._attempt.measured:
@@ -195,6 +195,10 @@ class TrialRunner:
             decode_tokens=case.options.decode_tokens,
             sample_hz=case.options.sample_hz,
             seed=case.options.seed,
+            prewarm=case.options.prewarm,
+            prewarm_chunk_bytes=case.options.prewarm_chunk_bytes if case.options.prewarm else None,
+            warmup=case.options.warmup,
+            guard_reserve_bytes=case.options.guard_reserve_bytes,
             expected_outcome=case.expected,
         )
 
@@ -311,6 +315,9 @@ def _job(case: Case, pushed: PushedModel, model: LocalModel) -> Job:
         sample_hz=options.sample_hz,
         hold_ms=options.hold_ms,
         seed=options.seed,
+        prewarm=None if options.prewarm is None else Prewarm(options.prewarm, options.prewarm_chunk_bytes),
+        warmup=options.warmup,
+        guard=None if options.guard_reserve_bytes is None else Guard(options.guard_reserve_bytes),
     )
 
 

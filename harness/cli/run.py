@@ -28,7 +28,7 @@ def run(
         list[str], typer.Option("--device", metavar="WORD", help=f"Repeatable, one after another: {FORMS}.")
     ],
     results: Annotated[Path, typer.Option("--results", help="Where records and pictures go.")] = Path("results"),
-    runner: Annotated[str, typer.Option("--runner", help="auto, python, or the path of a signed .ipa.")] = "auto",
+    runner: Annotated[str, typer.Option("--runner", help="auto, python, swift, or the path of an .ipa.")] = "auto",
     transport: Annotated[
         str, typer.Option("--transport", help="auto, or the client library that does what it can on the phone.")
     ] = "auto",

@@ -1,15 +1,27 @@
-"""`harness runner build`: the runner app as an IPA."""
+"""`harness runner build` and `show`: the runner app as an IPA."""
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import print_json
+from harness.cli.console import print_json, talk
+
+if TYPE_CHECKING:
+    from harness.runner.bundle import BuiltRunner
 
 app = typer.Typer(help="The runner app.", no_args_is_help=True, rich_markup_mode=None)
+
+
+class Edition(StrEnum):
+    AUTO = "auto"
+    SWIFT = "swift"
+    PYTHON = "python"
 
 
 @app.callback()
@@ -20,9 +32,57 @@ def runner() -> None:
 @app.command("build")
 def build(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the IPA; made if need be.")] = Path("build"),
+    edition: Annotated[
+        Edition, typer.Option("--edition", help="auto: swift where a Swift toolchain is, else python.")
+    ] = Edition.AUTO,
+    increased_memory_limit: Annotated[bool, typer.Option(help="With the entitlement of this name.")] = False,
+    extended_virtual_addressing: Annotated[bool, typer.Option(help="With the entitlement of this name.")] = False,
 ) -> None:
-    """Build the Python runner, which a virtual iPhone runs (a physical one needs the Swift app, signed)."""
+    """Build the runner that a virtual iPhone runs (a physical one needs the Swift app, built by Xcode and signed)."""
     from harness.runner.build import build_ipa
+    from harness.runner.build_swift import build_swift_ipa
+    from harness.runner.package import swift_cache
+    from harness.runner.source import head_commit
 
-    built = build_ipa(out)
+    commit = head_commit()
+    built: BuiltRunner
+    if edition is Edition.SWIFT or (edition is Edition.AUTO and shutil.which("swift")):
+        built = build_swift_ipa(
+            out,
+            swift_cache(),
+            commit=commit,
+            increased_memory_limit=increased_memory_limit,
+            extended_virtual_addressing=extended_virtual_addressing,
+            step=_tell,
+        )
+    else:
+        built = build_ipa(
+            out,
+            commit=commit,
+            increased_memory_limit=increased_memory_limit,
+            extended_virtual_addressing=extended_virtual_addressing,
+        )
     print_json({"path": str(built.path), "bundle_id": built.bundle_id, "build": built.build, "version": built.version})
+
+
+@app.command("show")
+def show(
+    ipa: Annotated[Path, typer.Argument(metavar="RUNNER.ipa", help="A runner app, of any edition.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Tell what an IPA says of itself: edition, platform, variant, engines, entitlements, commit."""
+    from harness.runner.package import show_ipa
+
+    facts = asdict(show_ipa(ipa))
+    if as_json:
+        print_json(facts)
+        return
+    facts["engines"] = ", ".join(f"{name} {version}" for name, version in facts["engines"].items())
+    facts["entitlements"] = ", ".join(name for name, granted in facts["entitlements"].items() if granted is not False)
+    for name, value in facts.items():
+        typer.echo(f"{name.replace('_', ' '):<13} {value or '-'}")
+
+
+def _tell(what: str, done: int, total: int) -> None:
+    if not done:
+        talk(f"{what} (about a minute)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 
@@ -31,6 +31,30 @@ class CacheState(StrEnum):
     """The engine is told to keep none."""
 
 
+class PrewarmMode(StrEnum):
+    """How the file is brought into the page cache before the load."""
+
+    ADVISE = "advise"
+    """The kernel is asked, chunk by chunk."""
+    TOUCH = "touch"
+    """Every page is read."""
+
+
+@dataclass(frozen=True)
+class Prewarm:
+    """Read-ahead before the load."""
+
+    mode: PrewarmMode
+    chunk_bytes: int
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Stops the load when less than `reserve_bytes` is left below the footprint limit."""
+
+    reserve_bytes: int
+
+
 @dataclass(frozen=True)
 class Job:
     """The `job` of a `run` command; `model` is a path under the app's Documents folder.
@@ -49,8 +73,15 @@ class Job:
     sample_hz: int
     hold_ms: int
     seed: int
+    prewarm: Prewarm | None = None
+    warmup: bool = False
+    """One whole load and unload before the measured one."""
+    guard: Guard | None = None
 
-    def to_wire(self) -> dict[str, str | int]:
-        """The JSON object of the wire language, without absent fields."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+    def filling_the_cache(self) -> Job:
+        """A load that is only to leave a weight cache behind: nothing else of it is wanted."""
+        return replace(self, cache=CacheState.COLD, decode_tokens=0, hold_ms=0, prewarm=None, warmup=False, guard=None)
+
+    def to_wire(self) -> dict[str, object]:
+        """The JSON object of the wire language, without absent fields (an older runner knows no newer ones)."""
+        return {name: value for name, value in asdict(self).items() if value is not None and value is not False}

@@ -89,6 +89,14 @@ class TrialRecord:
     decode_tokens: int = _column("Tokens asked for.", "tokens")
     sample_hz: int = _column("Sampling rate asked of the runner.", "Hz")
     seed: int = _column("Sampler seed.")
+    prewarm: str | None = _column("Read-ahead of the file before the load: `advise` or `touch`.", default=None)
+    prewarm_chunk_bytes: int | None = _column("How much of it at a time.", "bytes", None)
+    warmup: bool | None = _column(
+        "Whether a whole load and unload in the same process came before the measured one.", default=None
+    )
+    guard_reserve_bytes: int | None = _column(
+        "Distance from the footprint limit at which the runner itself stops the load.", "bytes", None
+    )
     expected_outcome: str = _column("What the suite expects.")
 
     # how it ended

@@ -14,7 +14,7 @@ from harness.device.errors import StepError
 from harness.device.interface import InstalledApp, Progress, Transport
 from harness.device.presence import GRACE_S
 from harness.device.push import PushedModel, PushOptions, Tell, forget_model, push_model, tell_nobody
-from harness.runner.build import BuiltRunner
+from harness.runner.bundle import BuiltRunner
 
 START_LIMIT_S = 20.0
 START_POLL_S = 0.02

@@ -26,7 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--load-results", metavar="DIR", default=None, help="results folder (default: results)")
     group.addoption(
-        "--load-runner", metavar="RUNNER", default=None, help="auto, python, or the path of an .ipa (default: auto)"
+        "--load-runner",
+        metavar="RUNNER",
+        default=None,
+        help="auto, python, swift, or the path of an .ipa (default: auto)",
     )
     group.addoption(
         "--load-transport",

@@ -193,6 +193,6 @@ def _parse_unknown(line: bytes) -> UnknownEvent:
         raise MessageError(f"bad event from the runner: {line[:120]!r}") from error
 
 
-def encode_command(cmd: str, **fields: int | str | Mapping[str, int | str]) -> bytes:
+def encode_command(cmd: str, **fields: int | str | Mapping[str, object]) -> bytes:
     """One command as a line with its newline."""
     return json.dumps({"cmd": cmd, **fields}, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

@@ -1,10 +1,12 @@
-"""Which runner app a run uses: the Python one built here, or a signed `.ipa` that somebody built."""
+"""Which runner app a run uses: one built here (Python or Swift), or a signed `.ipa` that somebody built."""
 
 from __future__ import annotations
 
 import plistlib
 import tempfile
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from xml.parsers.expat import ExpatError
 
@@ -12,56 +14,128 @@ import platformdirs
 
 from harness.core.errors import UsageError
 from harness.core.phone import PhoneKind
-from harness.runner.build import IPA_NAME, BuiltRunner, build_ipa
+from harness.runner.build import build_ipa
+from harness.runner.build_swift import build_swift_ipa
+from harness.runner.bundle import ABOUT_KEY, ENTITLEMENTS_FILE, IPA_NAME, BuiltRunner, variant_of
+from harness.runner.swift import Step
 
 APP_NAME = "iphone-load-harness"
-MAX_INFO_PLIST_BYTES = 1 << 20
-_PHYSICAL_NEEDS_SWIFT = (
+MAX_PLIST_BYTES = 1 << 20
+_PHYSICAL_NEEDS_SIGNED = (
     "a physical iPhone runs only a signed app: give its path (--runner or --load-runner PATH.ipa); "
-    "the Swift runner is not there yet, see docs/real-iphone.md"
+    "see docs/real-iphone.md"
 )
 
 
-def choose_runner(choice: str, kind: PhoneKind) -> BuiltRunner:
-    """`auto`, `python`, or the path of an `.ipa`. Raises UsageError when that cannot run on the phone meant."""
-    if choice in ("auto", "python"):
+def choose_runner(choice: str, kind: PhoneKind, step: Step = lambda what, done, total: None) -> BuiltRunner:
+    """`auto`, `python`, `swift`, or the path of an `.ipa`. Raises UsageError when that cannot run on the phone meant.
+
+    `auto` is the Python runner on a virtual phone, also where a Swift toolchain or an earlier build of it is at hand:
+    the same command must measure with the same app everywhere. `swift` builds when need be (`step` hears of it) and
+    raises BuildError where that is not possible.
+    """
+    if choice in ("auto", "python", "swift"):
         if kind is not PhoneKind.VIRTUAL:
-            raise UsageError(_PHYSICAL_NEEDS_SWIFT)
-        return cached_ipa()
+            raise UsageError(_PHYSICAL_NEEDS_SIGNED)
+        return cached_swift_ipa(step) if choice == "swift" else cached_ipa()
     path = Path(choice)
     if path.suffix != ".ipa":
-        raise UsageError(f"runner {choice!r}: it is `auto`, `python`, or the path of an .ipa")
+        raise UsageError(f"runner {choice!r}: it is `auto`, `python`, `swift`, or the path of an .ipa")
     return read_ipa(path)
 
 
 def cached_ipa() -> BuiltRunner:
     """The Python runner's IPA, built from this installation into the user's cache folder."""
+    return _kept(lambda folder: build_ipa(folder))
+
+
+def cached_swift_ipa(step: Step) -> BuiltRunner:
+    """The Swift runner's IPA; its executable is compiled if no earlier build fits."""
+    return _kept(lambda folder: build_swift_ipa(folder, swift_cache(), step=step))
+
+
+def swift_cache() -> Path:
+    """Where compiled executables of the Swift runner are kept."""
+    return platformdirs.user_cache_path(APP_NAME) / "runner" / "swift"
+
+
+def _kept(build: Callable[[Path], BuiltRunner]) -> BuiltRunner:
     folder = platformdirs.user_cache_path(APP_NAME) / "runner"
     folder.mkdir(parents=True, exist_ok=True)
     # two processes may build at once: each builds aside, and the same build has the same bytes
     with tempfile.TemporaryDirectory(dir=folder) as aside:
-        built = build_ipa(Path(aside))
+        built = build(Path(aside))
         kept = folder / built.build / IPA_NAME
         kept.parent.mkdir(exist_ok=True)
         built.path.replace(kept)
     return BuiltRunner(kept, built.bundle_id, built.build, built.version)
 
 
+@dataclass(frozen=True)
+class IpaFacts:
+    """What an IPA says of itself. None, or no engines: it does not say, as an app that is not our runner."""
+
+    bundle_id: str
+    build: str
+    version: str
+    runner: str | None
+    platform: str | None
+    variant: str
+    commit: str | None
+    engines: dict[str, str]
+    entitlements: dict[str, object]
+
+
 def read_ipa(path: Path) -> BuiltRunner:
     """Who an IPA says it is. Raises UsageError when it is no app."""
+    facts = show_ipa(path)
+    return BuiltRunner(path, facts.bundle_id, facts.build, facts.version)
+
+
+def show_ipa(path: Path) -> IpaFacts:
+    """Everything an IPA says of itself. Raises UsageError when it is no app."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if _is_info_plist(name)]
-            if len(names) != 1 or archive.getinfo(names[0]).file_size > MAX_INFO_PLIST_BYTES:
+            if len(names) != 1:
                 raise UsageError(f"{path}: an .ipa has one Payload/<name>.app/Info.plist; this has {len(names)}")
-            info = plistlib.loads(archive.read(names[0]))
-        return BuiltRunner(
-            path, info["CFBundleIdentifier"], str(info["CFBundleVersion"]), str(info["CFBundleShortVersionString"])
-        )
+            info = _plist(archive, names[0])
+            entitlements_name = names[0].replace("Info.plist", ENTITLEMENTS_FILE)
+            entitlements = _plist(archive, entitlements_name) if entitlements_name in archive.namelist() else {}
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     except (zipfile.BadZipFile, plistlib.InvalidFileException, ExpatError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: not an app (.ipa): {error}") from error
+    about = info.get(ABOUT_KEY)
+    told: dict[str, object] = about if isinstance(about, dict) else {}
+    engines = told.get("engines")
+    try:
+        return IpaFacts(
+            bundle_id=str(info["CFBundleIdentifier"]),
+            build=str(info["CFBundleVersion"]),
+            version=str(info["CFBundleShortVersionString"]),
+            runner=_text(told.get("runner")),
+            platform=_text(told.get("platform")),
+            variant=_text(told.get("variant")) or variant_of(entitlements),
+            commit=_text(told.get("commit")),
+            engines={str(name): str(version) for name, version in engines.items()} if isinstance(engines, dict) else {},
+            entitlements=entitlements,
+        )
+    except KeyError as error:
+        raise UsageError(f"{path}: not an app (.ipa): its Info.plist has no {error}") from error
+
+
+def _plist(archive: zipfile.ZipFile, name: str) -> dict[str, object]:
+    if archive.getinfo(name).file_size > MAX_PLIST_BYTES:
+        raise UsageError(f"{archive.filename}: {name} has more than {MAX_PLIST_BYTES} bytes")
+    value = plistlib.loads(archive.read(name))
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} is no dictionary")
+    return value
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _is_info_plist(name: str) -> bool:

@@ -56,7 +56,11 @@ class Host:
         self._socket.close()
 
     def send_raw(self, line: bytes) -> None:
-        self._socket.sendall(line + b"\n")
+        self.send_raw_bytes(line + b"\n")
+
+    def send_raw_bytes(self, data: bytes) -> None:
+        """Bytes that need be no line."""
+        self._socket.sendall(data)
 
     def send(self, cmd: str, **fields: object) -> None:
         self.send_raw(json.dumps({"cmd": cmd, **fields}).encode())

@@ -85,6 +85,7 @@ class Connection:
             with self._lock:
                 if self._offset == offset:
                     self._offset = offset + len(data)
+            self._journal.note_sent(offset + len(data))
 
 
 LineHandler = Callable[[Connection, bytes | None], None]

@@ -40,7 +40,10 @@ class Stage(Protocol):
         """Open a phase; its begin marker is on disk before the body runs."""
 
     def check(self) -> None:
-        """Raise Cancelled if the trial shall stop."""
+        """Raise if the trial shall stop: cancelled, or too near the memory limit for a job with a guard.
+
+        Call it between steps, and between the chunks of a step that has any.
+        """
 
     def cancelled(self, timeout_s: float) -> bool:
         """Wait at most ``timeout_s``; tell whether the trial shall stop."""

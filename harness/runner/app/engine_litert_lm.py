@@ -59,6 +59,7 @@ class LiteRtLmEngine:
         if self._gpu is not None:
             with stage.phase("gpu_upload"):
                 self._gpu.upload(self._model, stage)
+            stage.check()
         if self._job.cache == "cold":
             self._cache.begin_build()
         before = self._cache.listing()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import NamedTuple, NoReturn
 
 PROTOCOL_VERSION = 1
@@ -17,7 +18,10 @@ MAX_HOLD_MS = 3_600_000
 MAX_SEED = (1 << 31) - 1
 MIN_CHUNK_BYTES = 4096
 MAX_CHUNK_BYTES = 1 << 30
+MAX_RESERVE_BYTES = 1 << 40
 MAX_MODEL_PATH_BYTES = 1024
+MAX_DEPTH = 64
+"""A command has a depth of three."""
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 
 BACKENDS = ("cpu", "gpu")
@@ -50,8 +54,18 @@ class Prewarm(NamedTuple):
     chunk_bytes: int
 
 
+class Guard(NamedTuple):
+    """Stop the load when less than ``reserve_bytes`` is left below the footprint limit."""
+
+    reserve_bytes: int
+
+
 class Job(NamedTuple):
-    """One load, as asked for. None: ``sha256`` not verified, ``max_tokens`` the model's own, ``prompt`` load only."""
+    """One load, as asked for.
+
+    None: ``sha256`` not verified, ``max_tokens`` the model's own, ``prompt`` load only, ``guard`` none. ``warmup``: one
+    whole load and unload before the measured one.
+    """
 
     model: str
     engine: str
@@ -65,6 +79,8 @@ class Job(NamedTuple):
     hold_ms: int
     seed: int
     prewarm: Prewarm
+    warmup: bool
+    guard: Guard | None
 
 
 class Hello(NamedTuple):
@@ -144,12 +160,31 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 
 def _parse(line: bytes) -> object:
     try:
-        return json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+        value = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+        _check_depth(value)
     except RecursionError:
         raise Refusal("bad_json", "the line is nested too deeply") from None
     except ValueError as error:
         # UnicodeDecodeError, JSONDecodeError and "integer too long" are all ValueErrors.
         raise Refusal("bad_json", f"the line is not JSON in UTF-8: {error}"[:500]) from None
+    return value
+
+
+def _check_depth(value: object) -> None:
+    """Raise RecursionError beyond the bound: what the interpreter itself could still read differs between versions."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [item for holder in level for item in _items(holder) if isinstance(item, (dict, list))]
+        if not level:
+            return
+    raise RecursionError
+
+
+def _items(value: object) -> Iterable[object]:
+    """What a JSON container holds; a plain value holds nothing."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -219,6 +254,8 @@ def decode_job(value: object) -> Job:
         hold_ms=_integer(value.get("hold_ms", 0), "hold_ms", 0, MAX_HOLD_MS),
         seed=_integer(value.get("seed", 0), "seed", 0, MAX_SEED),
         prewarm=_prewarm(value.get("prewarm", {"mode": "off"})),
+        warmup=_boolean(value.get("warmup", False), "warmup"),
+        guard=_guard(value.get("guard")),
     )
     _check_together(job)
     return job
@@ -258,6 +295,20 @@ def _prewarm(value: object) -> Prewarm:
             raise Refusal("bad_job", "prewarm.chunk_bytes has no meaning when prewarm.mode is off")
         return Prewarm(mode, 0)
     return Prewarm(mode, _integer(value.get("chunk_bytes"), "prewarm.chunk_bytes", MIN_CHUNK_BYTES, MAX_CHUNK_BYTES))
+
+
+def _guard(value: object) -> Guard | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or set(value) - {"reserve_bytes"}:
+        raise Refusal("bad_job", "guard must be an object with reserve_bytes, or null")
+    return Guard(_integer(value.get("reserve_bytes"), "guard.reserve_bytes", 0, MAX_RESERVE_BYTES))
+
+
+def _boolean(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise Refusal("bad_job", f"{name} must be true or false, got {_shown(value)}")
+    return value
 
 
 def _choice(value: object, name: str, choices: tuple[str, ...]) -> str:

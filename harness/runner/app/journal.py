@@ -39,6 +39,7 @@ class Journal:
         self._overlay = bytearray()
         self._index: list[tuple[int, int]] = []
         self._grown = threading.Condition()
+        self._sent = 0
         self.broken: OSError | None = None
 
     @property
@@ -99,6 +100,18 @@ class Journal:
         with self._grown:
             if self.end <= offset:
                 self._grown.wait(timeout)
+
+    def note_sent(self, offset: int) -> None:
+        """Say that everything before ``offset`` is with the host."""
+        with self._grown:
+            self._sent = max(self._sent, offset)
+            self._grown.notify_all()
+
+    def wait_until_sent(self, timeout: float) -> None:
+        """Wait until everything written by now is sent, at most ``timeout`` seconds."""
+        end = self.end
+        with self._grown:
+            self._grown.wait_for(lambda: self._sent >= end, timeout)
 
     def wake(self) -> None:
         """Let all waiting readers look again."""

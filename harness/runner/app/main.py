@@ -18,6 +18,7 @@ from .engine import EngineKind
 from .engine_floor import FLOORS
 from .engine_litert_lm import litert_lm_kind
 from .events import EventLog, bounded
+from .guard import guard_of
 from .identity import describe, read_build_info
 from .job import Bye, Cancel, Hello, Ping, Refusal, Resume, Run, decode_command
 from .journal import Journal
@@ -157,12 +158,13 @@ class App:
         if kind is None:
             raise Refusal("unknown_engine", f"no engine {run.job.engine}: this app has {', '.join(self._engines)}")
         model = self._model(run.job.model)
+        guard = guard_of(run.job, self._memory)
         kind.refuse(run.job, model, self._home)
         try:
             self._events.begin_trial(run.trial, "heartbeat", phase=None)
         except FileExistsError:
             raise Refusal("bad_command", f"trial {run.trial} has been run on this phone: choose another name") from None
-        return Trial(run.trial, run.job, model, self._home, kind, self._events, self._memory)
+        return Trial(run.trial, run.job, model, self._home, kind, self._events, self._memory, guard)
 
     def _model(self, name: str) -> Path:
         documents = self._home / "Documents"

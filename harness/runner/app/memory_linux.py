@@ -52,8 +52,8 @@ class MemoryReader:
         self._system = system
         self._status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
         limit = os.environ.get(LIMIT_VARIABLE)
-        # Anything but a number is a mistake of the phone's and must not look like "no limit".
-        self._limit_bytes = None if limit is None else int(limit)
+        # Anything but a number is a mistake of the phone's and must not look like "no limit" (None).
+        self.limit_bytes = None if limit is None else int(limit)
 
     def read(self) -> tuple[int | None, ...]:
         """Take one reading, in the order of SAMPLE_COLUMNS; None where this platform has no such thing."""
@@ -64,7 +64,7 @@ class MemoryReader:
             footprint,
             _field(status, b"\nVmRSS:"),
             _field(status, b"\nVmSize:"),
-            None if self._limit_bytes is None else max(0, self._limit_bytes - footprint),
+            None if self.limit_bytes is None else max(0, self.limit_bytes - footprint),
             None if self._gpu is None else self._gpu.allocated_bytes,
             None,
             usage.ru_majflt,

@@ -32,7 +32,7 @@ class SamplerStats(NamedTuple):
 class Sampler:
     """Calls ``tick(now_ns, period_ns)`` ``hz`` times a second on a thread of its own."""
 
-    def __init__(self, hz: int, tick: Callable[[int, int], None]) -> None:
+    def __init__(self, hz: int, tick: Callable[[int, int], None], name: str = "sampler") -> None:
         self._period_ns = NS_PER_S // hz
         self._tick = tick
         self._stop = False
@@ -40,7 +40,7 @@ class Sampler:
         self._missed = 0
         self._late_max_ns = 0
         self._late = array("L", bytes(array("L").itemsize * BUCKETS))
-        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin; the first sample is due at once."""

@@ -6,6 +6,7 @@ when the process dies in it. The trial runs on the main thread: engines get the 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -15,11 +16,13 @@ from pathlib import Path
 from .engine import Cancelled, Engine, EngineError, EngineKind, Generation, Phase
 from .engine_floor import prewarm
 from .events import EventLog, bounded
+from .guard import EXIT_GUARDED, GUARD_HZ, ONE_CALL, SEND_S, MemoryGuard
 from .job import Job
 from .memory_linux import FOOTPRINT, MemoryReader
 from .sampler import Sampler, SamplerStats
 from .stderr_capture import StderrCapture
 from .verify import KnownDigests, file_digest
+from .warm_up import WarmUpStage
 
 SETTLE_S = 0.2
 """Sampling goes on this long after the unload, so that memory given back late is not called left over."""
@@ -43,7 +46,15 @@ class Trial:
     """A trial that may be run once. ``cancel`` may be called from any thread."""
 
     def __init__(
-        self, name: str, job: Job, model: Path, home: Path, kind: EngineKind, events: EventLog, memory: MemoryReader
+        self,
+        name: str,
+        job: Job,
+        model: Path,
+        home: Path,
+        kind: EngineKind,
+        events: EventLog,
+        memory: MemoryReader,
+        guard: MemoryGuard | None = None,
     ) -> None:
         self.name = name
         self._job = job
@@ -52,9 +63,15 @@ class Trial:
         self._kind = kind
         self._events = events
         self._memory = memory
+        self._guard = guard
+        self._guarded = False
+        """Whether the guard is on: from the first byte brought in until the load is done."""
+        self._answer = threading.Lock()
         self._cancel = threading.Event()
         self._durations_ns: dict[str, int] = {}
         self._phase: str | None = None
+        self._inner_phase: str | None = None
+        """What a warm-up does inside its one phase."""
         self._peak_footprint: int | None = None
         self._pieces = 0
         self._pieces_told_ns = 0
@@ -86,9 +103,18 @@ class Trial:
         engine = self._kind.create(self._job, self._model, self._home)
         sampler = Sampler(self._job.sample_hz, self._sample)
         sampler.start()
+        watch = Sampler(GUARD_HZ, self._watch, name="guard") if self._guard is not None else None
+        if watch is not None:
+            watch.start()
         generation, leftover, cancelled = NOTHING_GENERATED, None, False
         failure: TrialFailed | None = None
         try:
+            self._verify()
+            self._guarded = self._guard is not None
+            self._prewarm()
+            if self._job.warmup:
+                self._warm_up(engine)
+                engine = self._kind.create(self._job, self._model, self._home)
             generation = self._load_and_generate(engine)
             leftover = self._unload(engine)
         except Cancelled:
@@ -103,9 +129,12 @@ class Trial:
         except MemoryError:
             failure = TrialFailed("memory_error", "the runner's own allocation failed")
         failed_in, self._phase = self._phase, None
+        self._guarded = False
         if cancelled:
             leftover = self._unload(engine)
         stats = sampler.stop()
+        if watch is not None:
+            watch.stop()
         stderr.stop()
         if failure is None and self._events.journal.broken is not None:
             failure = TrialFailed("journal_error", f"the evidence cannot be written: {self._events.journal.broken}")
@@ -117,12 +146,9 @@ class Trial:
         self._result(generation, stats, baseline, leftover, cancelled)
 
     def _load_and_generate(self, engine: Engine) -> Generation:
-        self._verify()
-        if self._job.prewarm.mode != "off":
-            with self.phase("prewarm"):
-                prewarm(self._model, self._job.prewarm.mode, self._job.prewarm.chunk_bytes, self)
         self.check()
         engine.load(self)
+        self._guarded = False
         effective, how = engine.effective_backend()
         self._events.emit("backend", requested=self._job.backend, effective=effective, how=how)
         self.check()
@@ -152,6 +178,20 @@ class Trial:
                     f"Documents/{self._job.model} has SHA-256 {digest}, not {self._job.sha256}: push the model again",
                 )
 
+    def _prewarm(self) -> None:
+        if self._job.prewarm.mode != "off":
+            with self.phase("prewarm"):
+                prewarm(self._model, self._job.prewarm.mode, self._job.prewarm.chunk_bytes, self)
+
+    def _warm_up(self, engine: Engine) -> None:
+        """One whole load and unload, in one phase: none of its figures mixes with the measured load's."""
+        with self.phase("warmup"):
+            engine.load(WarmUpStage(self, self._now_in))
+            engine.unload()
+
+    def _now_in(self, inner_phase: str | None) -> None:
+        self._inner_phase = inner_phase
+
     def _unload(self, engine: Engine) -> int:
         """Unload, let it settle, and return the footprint that is left."""
         with self.phase("unload"):
@@ -177,11 +217,14 @@ class Trial:
         self._phase = None
 
     def check(self) -> None:
-        """Raise Cancelled, or TrialFailed when the evidence can no longer be written."""
+        """Raise Cancelled, or TrialFailed when the evidence can no longer be written or the guard says stop."""
         if self._cancel.is_set():
             raise Cancelled
         if self._events.journal.broken is not None:
             raise TrialFailed("journal_error", f"the evidence cannot be written: {self._events.journal.broken}")
+        reason = self._guard.reason() if self._guarded and self._guard is not None else None
+        if reason is not None:
+            raise TrialFailed("load_error", f"{reason}; the load was stopped")
 
     def cancelled(self, timeout_s: float) -> bool:
         """Wait for a cancel, at most ``timeout_s``."""
@@ -206,8 +249,32 @@ class Trial:
     def _log(self, line: str, truncated: bool) -> None:
         self._events.emit("log", stream="stderr", line=line, truncated=truncated)
 
+    def _watch(self, now_ns: int, period_ns: int) -> None:
+        """The guard's own look, for as long as an engine's call runs. Ends the process when there is no room left."""
+        phase = self._phase
+        if self._guard is None or not self._guarded or (self._inner_phase or phase) not in ONE_CALL:
+            return
+        reason = self._guard.reason()
+        if reason is None:
+            return
+        self._fail(
+            "load_error",
+            f"{reason}; an engine's call cannot be interrupted, so the app ended itself with code {EXIT_GUARDED}",
+            phase,
+        )
+        self._events.journal.wait_until_sent(SEND_S)
+        os._exit(EXIT_GUARDED)
+
+    def _claim_answer(self) -> bool:
+        """Take the one answer that a trial gets; False when it has been given."""
+        with self._answer:
+            mine = not self.answered
+            self.answered = True
+            return mine
+
     def _fail(self, kind: str, message: str, phase: str | None = None) -> None:
-        self.answered = True
+        if not self._claim_answer():
+            return
         self._events.emit("error", kind=kind, message=bounded(message), phase=phase or self._phase, trial=self.name)
 
     def _kernel_peaks(self) -> dict[str, int | None]:
@@ -225,7 +292,8 @@ class Trial:
         ttft_ns = None
         if generation.output_chunks:
             ttft_ns = durations["prefill"] + durations["first_token"]
-        self.answered = True
+        if not self._claim_answer():
+            return
         self._events.emit(
             "result",
             trial=self.name,

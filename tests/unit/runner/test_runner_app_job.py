@@ -41,8 +41,11 @@ def test_golden_commands_are_understood(line: str) -> None:
     if isinstance(command, Run):
         assert command.trial == sent["trial"]
         for name, value in sent["job"].items():
-            if name != "prewarm":
-                assert getattr(command.job, name) == value
+            decoded = getattr(command.job, name)
+            if isinstance(value, dict):
+                assert {key: getattr(decoded, key) for key in value} == value
+            else:
+                assert decoded == value
 
 
 def test_optional_fields_take_their_documented_values() -> None:
@@ -52,6 +55,7 @@ def test_optional_fields_take_their_documented_values() -> None:
     job = command.job
     assert (job.sha256, job.max_tokens, job.prompt) == (None, None, None)
     assert (job.decode_tokens, job.hold_ms, job.seed, job.prewarm) == (0, 0, 0, Prewarm("off", 0))
+    assert (job.warmup, job.guard) == (False, None)
 
 
 BAD = [json.loads(line) for line in golden("bad_commands.ndjson")]

@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.bench.synth import RECIPES, ModelInfo, make
-from harness.runner.build import build_ipa
-from tests.functional.runner_process import Event, Host, RunnerProcess, launched, unpack
+from harness.bench.synth import ModelInfo
+from tests.functional.runner_process import Event, Host, RunnerProcess, launched
 
 FOOTPRINT, METAL, THERMAL = 0, 4, 9
 EMULATED = "cpu (gpu emulated)"
-
-
-@pytest.fixture(scope="module")
-def executable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runner")
-    return unpack(build_ipa(folder).path, folder / "app")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelInfo:
-    return make(RECIPES["tiny"], tmp_path_factory.mktemp("tiny") / "tiny.task")
-
-
-@pytest.fixture
-def home(tmp_path: Path, tiny: ModelInfo) -> Path:
-    documents = tmp_path / "home" / "Documents"
-    documents.mkdir(parents=True)
-    shutil.copy2(tiny.path, documents / "tiny.task")
-    return tmp_path / "home"
 
 
 @pytest.fixture

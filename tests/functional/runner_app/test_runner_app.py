@@ -9,108 +9,26 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from harness.bench.synth import RECIPES, ModelInfo, make
-from harness.runner.build import build_ipa
-from tests.functional.runner_process import LIMIT_S, Event, RunnerProcess, free_port, launched, unpack
+from harness.bench.synth import ModelInfo
+from tests.functional.runner_process import LIMIT_S, Event, RunnerProcess, free_port, launched
+from tests.functional.runner_trials import (
+    END_PHASES,
+    GENERATE_PHASES,
+    LOAD_PHASES,
+    eventually,
+    job,
+    phases,
+    replayed,
+    samples,
+    without_gaps,
+)
 
-FIXTURES = Path(__file__).parents[2] / "ios_runner_app" / "Tests" / "Fixtures"
+FIXTURES = Path(__file__).parents[3] / "ios_runner_app" / "Tests" / "Fixtures"
 RESIDENT, AVAILABLE, FAULTS, CPU = 1, 3, 7, 8
-LOAD_PHASES = ["load_library", "create_engine", "create_session"]
-GENERATE_PHASES = ["prefill", "first_token", "decode"]
-END_PHASES = ["unload", "settle"]
-JOB = {
-    "engine": "litert_lm",
-    "backend": "cpu",
-    "cache": "none",
-    "sample_hz": 1000,
-    "prompt": "hello memory",
-    "decode_tokens": 12,
-    "seed": 7,
-}
-
-
-@pytest.fixture(scope="module")
-def executable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runner")
-    return unpack(build_ipa(folder).path, folder / "app")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelInfo:
-    return make(RECIPES["tiny"], tmp_path_factory.mktemp("tiny") / "tiny.task")
-
-
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelInfo]:
-    made = make(RECIPES["wide"], tmp_path_factory.mktemp("wide") / "wide.task")
-    yield made
-    made.path.unlink()
-
-
-@pytest.fixture
-def home(tmp_path: Path, tiny: ModelInfo) -> Path:
-    """A data container with the tiny model in it."""
-    documents = tmp_path / "home" / "Documents"
-    documents.mkdir(parents=True)
-    shutil.copy2(tiny.path, documents / "tiny.task")
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def app(executable: Path, home: Path) -> Iterator[RunnerProcess]:
-    with launched(executable, home) as process:
-        yield process
-
-
-def job(model: str = "tiny.task", **changes: object) -> Event:
-    return {"model": model, **JOB, **changes}
-
-
-def phases(events: list[Event]) -> list[str]:
-    """The phases in the order of their ends; asserts that each begins before it ends and none overlaps another."""
-    names = []
-    running = None
-    for event in events:
-        if event["ev"] != "phase":
-            continue
-        if event["edge"] == "begin":
-            assert running is None
-            running = event["name"]
-        else:
-            assert running == event["name"]
-            names.append(running)
-            running = None
-    assert running is None
-    return names
-
-
-def without_gaps(events: list[Event]) -> bool:
-    numbers = [event["seq"] for event in events]
-    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-
-
-def replayed(events: list[Event], from_seq: int) -> list[Event]:
-    """The events from the replay on; before it there may be live ones, sent while ``resume`` was on its way."""
-    start = max(index for index, event in enumerate(events) if event["seq"] == from_seq)
-    return events[start:]
-
-
-def samples(events: list[Event], column: int) -> list[Any]:
-    return [event["d"][column] for event in events if event["ev"] == "sample"]
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come about"
-        time.sleep(0.01)
 
 
 def test_hello_and_ping(app: RunnerProcess) -> None:
