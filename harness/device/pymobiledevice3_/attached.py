@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from pymobiledevice3 import usbmux
 
@@ -13,6 +15,10 @@ from harness.device import limits
 from harness.device.pymobiledevice3_.steps import step
 
 SOCKET_VARIABLE = "USBMUXD_SOCKET_ADDRESS"
+# usbmuxd is on this machine, and answers a listing after 0.1 s
+SETTLE_S = 1.0
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,23 @@ async def attached_phones(usbmux_address: str | None = None) -> list[AttachedPho
         "list", "usbmuxd", limits.ATTACH_LIMIT_S, Outcome.LOST, "Start usbmuxd (Linux: `systemctl start usbmuxd`)"
     ):
         async with asyncio.timeout(limits.ATTACH_LIMIT_S):
-            devices = await usbmux.list_devices(usbmux_address=usbmux_address)
+            devices = await to_its_end(usbmux.list_devices(usbmux_address=usbmux_address))
     return [AttachedPhone(device.serial, device.connection_type) for device in devices]
+
+
+async def to_its_end(work: Coroutine[Any, Any, _Value], drop: Callable[[_Value], object] = lambda _: None) -> _Value:
+    """The work's value. The library leaves sockets behind when it is cancelled half-way: who gives up on a question to
+    usbmuxd waits for its answer all the same, at most SETTLE_S, and `drop`s it.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        done, _ = await asyncio.wait({task}, timeout=SETTLE_S)
+        task.cancel()
+        if done and not task.cancelled() and task.exception() is None:
+            drop(task.result())
+        raise
 
 
 def restore_address(former: str | None) -> None:

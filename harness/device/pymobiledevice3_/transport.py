@@ -23,7 +23,7 @@ from harness.core.units import ByteCount
 from harness.device import limits
 from harness.device.errors import REPLUG, PhoneNotFound, StepError
 from harness.device.interface import Capability, Container, InstalledApp, PhoneCondition, Progress
-from harness.device.pymobiledevice3_.attached import SOCKET_VARIABLE, attached_phones, restore_address
+from harness.device.pymobiledevice3_.attached import SOCKET_VARIABLE, attached_phones, restore_address, to_its_end
 from harness.device.pymobiledevice3_.condition import ConditionReader
 from harness.device.pymobiledevice3_.developer import DeveloperServices
 from harness.device.pymobiledevice3_.files import app_container, service_files
@@ -36,6 +36,9 @@ from harness.device.values import plain, whole
 NAME = "pymobiledevice3"
 _DEVELOPER_SERVICES = frozenset({Capability.LAUNCH, Capability.MONITOR})
 _WITHOUT_DEVELOPER_SERVICES = frozenset(Capability) - _DEVELOPER_SERVICES
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Pymobiledevice3Transport:
@@ -196,17 +199,20 @@ class Pymobiledevice3Transport:
     async def read_report(self, name: str, max_bytes: int) -> bytes:
         return await self._reports.read(name, max_bytes)
 
-    async def connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    async def connect(self, port: int) -> Connection | None:
         with step("connect to the runner", self._facts.udid, limits.SERVICE_LIMIT_S, Outcome.LAUNCH_FAILED):
             async with asyncio.timeout(limits.SERVICE_LIMIT_S):
-                device = await usbmux.select_device(self._facts.udid, usbmux_address=self._usbmux_address)
-                if device is None:
-                    raise StepError("connect", self._facts.udid, "the phone is not attached", REPLUG, Outcome.LOST)
-                try:
-                    sock = await device.connect(port, usbmux_address=self._usbmux_address)
-                except ConnectionFailedError:
-                    return None
-                return await asyncio.open_connection(sock=sock)
+                return await to_its_end(self._connect(port), _hang_up)
+
+    async def _connect(self, port: int) -> Connection | None:
+        device = await usbmux.select_device(self._facts.udid, usbmux_address=self._usbmux_address)
+        if device is None:
+            raise StepError("connect", self._facts.udid, "the phone is not attached", REPLUG, Outcome.LOST)
+        try:
+            sock = await device.connect(port, usbmux_address=self._usbmux_address)
+        except ConnectionFailedError:
+            return None
+        return await asyncio.open_connection(sock=sock)
 
     async def condition(self) -> PhoneCondition:
         return await self._condition.read()
@@ -224,3 +230,8 @@ class Pymobiledevice3Transport:
             async with asyncio.timeout(limits.SERVICE_LIMIT_S):
                 await self._lockdown.close()
         restore_address(self._former_address)
+
+
+def _hang_up(connection: Connection | None) -> None:
+    if connection is not None:
+        connection[1].close()
