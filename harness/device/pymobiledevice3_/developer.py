@@ -38,9 +38,9 @@ TUNNEL_ATTEMPTS = 3
 OPENING_PATIENCE_S = 5.0
 
 # A tap's late samples are logged as warnings of 30 KB each after it is closed; the library offers no other switch.
-logging.getLogger("pymobiledevice3.dtx").setLevel(logging.ERROR)
-# A cable that is pulled is our matter: it is a step's error and a record's evidence, no line of its own on stderr.
-logging.getLogger("pymobiledevice3.remote").setLevel(logging.ERROR)
+# A cable that is pulled is our matter: it is a step's error and a record's evidence, no traceback on stderr.
+for _name in ("pymobiledevice3.dtx", "pymobiledevice3.remote"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 class _ObservingService(ProcessControlService):
