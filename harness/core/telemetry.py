@@ -34,6 +34,12 @@ class Reading:
     faults: int | None = None
     cpu_ns: int | None = None
     thermal: int | None = None
+    graphics_bytes: int | None = None
+    internal_bytes: int | None = None
+    external_bytes: int | None = None
+    decompressions: int | None = None
+    swapins: int | None = None
+    cow_faults: int | None = None
 
 
 # Names in the runner's `sample_columns` → our columns. What a runner sends under another name is kept in the
@@ -49,6 +55,13 @@ WIRE_COLUMNS = {
     "faults": "faults",
     "cpu_ns": "cpu_ns",
     "thermal": "thermal",
+    # an iPhone's own
+    "graphics": "graphics_bytes",
+    "internal": "internal_bytes",
+    "external": "external_bytes",
+    "decompressions": "decompressions",
+    "swapins": "swapins",
+    "cow_faults": "cow_faults",
 }
 
 READING_COLUMNS = tuple(field.name for field in fields(Reading))

@@ -28,6 +28,12 @@ _READINGS = {
     "faults": ("Page faults, since the start of the process.", ""),
     "cpu_ns": ("CPU time, since the start of the process.", "ns"),
     "thermal": ("Thermal state, 0 nominal to 3 critical.", ""),
+    "graphics_bytes": ("The kernel's ledger of graphics memory of the process; iOS only.", "bytes"),
+    "internal_bytes": ("Anonymous memory, without what is compressed; iOS only.", "bytes"),
+    "external_bytes": ("Pages that files back; iOS only.", "bytes"),
+    "decompressions": ("Pages that came back from the compressor, since the start of the process; iOS only.", ""),
+    "swapins": ("Pages that came back from swap, since the start of the process; iOS only.", ""),
+    "cow_faults": ("Copies on write, since the start of the process; iOS only.", ""),
 }
 _NEVER_NULL = ("source", "t_ns")
 
