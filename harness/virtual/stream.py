@@ -107,12 +107,17 @@ class SocketStream:
 
         Reading is paused first, or asyncio could swallow the client's hello into the plain reader.
         """
-        self._writer.transport.pause_reading()  # type: ignore[attr-defined]  # typed as BaseTransport; sockets have it
+        plain = self._writer.transport
+        plain.pause_reading()  # type: ignore[attr-defined]  # typed as BaseTransport; sockets have it
         if before:
             self._writer.write(before)
         try:
             await self._writer.start_tls(context, ssl_handshake_timeout=10.0)
         except (OSError, ssl.SSLError) as error:
+            raise StreamClosed from error
+        except AttributeError as error:
+            # asyncio has no transport for a connection that was dropped in mid-handshake, and leaves a writer without
+            self._writer._transport = plain  # type: ignore[attr-defined]  # so that it can still be closed
             raise StreamClosed from error
 
     async def close(self) -> None:
