@@ -5,9 +5,9 @@ Not part of the tests. Run it from the project's folder:
     python -m tests.benchmarks.bench_runner [--edition swift] [--seconds 10] [--rounds 12] [--flood-mib 1024]
 
 Ends with 1 when the Swift runner misses a goal. The sampler's figures are those of an app that holds a loaded file
-while a host reads everything it sends; `empty_loop_percent` is what waking at 1 kHz costs this machine by itself, which
-depends on what else it does: judge the sampler on a quiet one. The language knows no 0 Hz: the base of the comparison
-of load times is 1 Hz.
+while a host reads everything it sends. `empty_…` is what a loop costs that only wakes at 1 kHz, and how late it is: a
+virtual machine's timers alone may take more than the goal, so judge the sampler beside them. The language knows no
+0 Hz: the base of the comparison of load times is 1 Hz.
 """
 
 from __future__ import annotations
@@ -90,6 +90,8 @@ def measure(edition: str, folder: Path, options: argparse.Namespace) -> dict[str
     figures = encoding(edition, folder)
     figures |= idle(app, options.seconds)
     figures |= sampler(app, options.seconds)
+    if "empty_loop_percent" in figures:
+        figures["sampler_own_percent"] = figures["sampler_percent"] - figures["empty_loop_percent"]
     figures |= peaks(app)
     figures |= load_times(app, options.rounds)
     figures |= flood(app, options.flood_mib)
@@ -180,7 +182,8 @@ def encoding(edition: str, folder: Path) -> dict[str, float]:
         subprocess.run(build, check=True, capture_output=True, timeout=BUILD_LIMIT_S)
         bench = PACKAGE_DIR / ".build" / "release" / "RunnerBench"
         told = json.loads(subprocess.run([bench], check=True, capture_output=True, timeout=300).stdout)
-        return {"encode_us": told["sample_ns"] / 1000, "empty_loop_percent": told["empty_loop_percent"]}
+        floors = {name: told[name] for name in ("empty_loop_percent", "empty_late_p99_us")}
+        return {"encode_us": told["sample_ns"] / 1000, **floors}
     log = EventLog(Journal(folder / "journal"))
     values = (459771904, 1706033152, 412316860416, 3080105984, None, None, 7733, 181220, 6123004511, 1)
     begun_ns = time.perf_counter_ns()

@@ -44,13 +44,21 @@ let phase = nanosecondsAnEvent { seq in
   encodedBytes &+= encoder.bytes.count
 }
 
-/// Share of a core that the wake-ups alone take on this machine at this moment.
-func emptyLoopPercent(seconds: Int64) -> Double {
+/// Share of a core that the wake-ups alone take on this machine at this moment, and how late 99 % of them are at most.
+func emptyLoop(seconds: Int64) -> (percent: Double, lateP99Us: Double) {
+  var late: [Int64] = []
+  late.reserveCapacity(Int(seconds) * 1000)
   let begunNs = monotonicNs()
   let cpuNs = processCPUNs()
-  for wakeup in 1...(seconds * 1000) { sleepUntil(begunNs + wakeup * 1_000_000) }
-  return 100 * Double(processCPUNs() - cpuNs) / Double(monotonicNs() - begunNs)
+  for wakeup in 1...(seconds * 1000) {
+    let deadlineNs = begunNs + wakeup * 1_000_000
+    sleepUntil(deadlineNs)
+    late.append(monotonicNs() - deadlineNs)
+  }
+  let percent = 100 * Double(processCPUNs() - cpuNs) / Double(monotonicNs() - begunNs)
+  return (percent, Double(late.sorted()[late.count * 99 / 100]) / 1000)
 }
 
-let empty = emptyLoopPercent(seconds: 5)
-print("{\"sample_ns\":\(sample),\"phase_ns\":\(phase),\"empty_loop_percent\":\(empty),\"bytes\":\(encodedBytes)}")
+let empty = emptyLoop(seconds: 5)
+let wakeups = "\"empty_loop_percent\":\(empty.percent),\"empty_late_p99_us\":\(empty.lateP99Us)"
+print("{\"sample_ns\":\(sample),\"phase_ns\":\(phase),\(wakeups),\"bytes\":\(encodedBytes)}")

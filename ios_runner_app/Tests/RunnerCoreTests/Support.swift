@@ -2,6 +2,12 @@ import Testing
 
 @testable import RunnerCore
 
+#if canImport(Darwin)
+  import Darwin
+#else
+  import Glibc
+#endif
+
 /// The same numbers at every run, and different ones for every seed.
 struct Dice: RandomNumberGenerator {
   private var state: UInt64
@@ -29,9 +35,14 @@ enum Fixtures {
   }
 }
 
+/// Below it lie the folders of this process's tests; gone when it ends.
+private let base: String = {
+  atexit { try? Files.removeTree("/tmp/runner-tests-\(ownPID)") }
+  return "/tmp/runner-tests-\(ownPID)"
+}()
+
 /// A folder of a test's own; its name is free.
 func freshFolder() throws -> String {
-  let base = "/tmp/runner-tests-\(ownPID)"
   var dice = SystemRandomNumberGenerator()
   let folder = "\(base)/\(dice.next())"
   try Files.makeDirectory(folder)

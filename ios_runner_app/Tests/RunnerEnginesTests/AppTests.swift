@@ -57,6 +57,12 @@ import Testing
   }
 }
 
+/// Below it lie the homes of this process's apps; gone when it ends.
+private let base: String = {
+  atexit { try? Files.removeTree("/tmp/runner-app-tests-\(ownPID)") }
+  return "/tmp/runner-app-tests-\(ownPID)"
+}()
+
 /// An app with the floors and a megabyte of model, which runs its trial on a thread of its own.
 private struct TestApp {
   let port: UInt16
@@ -66,7 +72,7 @@ private struct TestApp {
   var status: RunnerApp.Status { app.status }
 
   init() throws {
-    let home = "/tmp/runner-tests-\(ownPID)/app-\(SystemRandomNumberGenerator.number())"
+    let home = "\(base)/\(SystemRandomNumberGenerator.number())"
     try Files.makeDirectory("\(home)/Documents")
     try Files.write("\(home)/Documents/model.bin", [UInt8](repeating: 7, count: 1 << 20))
     (app, port) = try Self.listening(home)
