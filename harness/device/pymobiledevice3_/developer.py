@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -89,13 +89,21 @@ class DeveloperServices:
     """Of one phone; every method raises StepError when the phone or the cable is in the way."""
 
     def __init__(
-        self, lockdown: LockdownClient, facts: PhoneFacts, route: DeveloperRoute, refused: Callable[[], None]
+        self,
+        lockdown: LockdownClient,
+        facts: PhoneFacts,
+        route: DeveloperRoute,
+        refused: Callable[[], None],
+        renew_session: Callable[[], Awaitable[None]],
     ) -> None:
-        """`refused` is called when the phone would not open the services or launch an app."""
+        """`refused` is called when the phone would not open the services or launch an app; `renew_session` before
+        lockdownd is asked for something.
+        """
         self._lockdown = lockdown
         self._facts = facts
         self._route = route
         self._refused = refused
+        self._renew_session = renew_session
         self._instruments: _Instruments | None = None
         self._opening: asyncio.Task[_Instruments] | None = None
 
@@ -189,6 +197,7 @@ class DeveloperServices:
 
     async def _open(self) -> _Instruments:
         name = "open the developer services"
+        await self._renew_session()
         with step(name, self._facts.udid, limits.TUNNEL_LIMIT_S, Outcome.LAUNCH_FAILED, DEVELOPER_REMEDY):
             async with asyncio.timeout(limits.TUNNEL_LIMIT_S), AsyncExitStack() as stack:
                 carrier = await open_carrier(stack, self._lockdown, self._facts, self._route)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,8 @@ class Pymobiledevice3Transport:
         self._usbmux_address = usbmux_address
         self._former_address = former_address
         self._condition = ConditionReader(lockdown, facts)
-        self._developer = DeveloperServices(lockdown, facts, route, self._condition.doubt)
+        self._pair_record = lockdown.pair_record
+        self._developer = DeveloperServices(lockdown, facts, route, self._condition.doubt, self._renew_session)
         self._reports = CrashReports(lockdown, facts.udid)
 
     @classmethod
@@ -130,13 +131,27 @@ class Pymobiledevice3Transport:
     @property
     def pair_record(self) -> Mapping[str, Any]:
         """What the pairing agreed on, keys included; for another library on the same phone."""
-        return dict(self._lockdown.pair_record or {})
+        return dict(self._pair_record or {})
 
     @property
     def facts(self) -> PhoneFacts:
         return self._facts
 
+    async def _renew_session(self) -> None:
+        """Comes before whatever lockdownd is asked for.
+
+        When a cable is pulled in the middle of a handshake, the library throws the pair record away and goes on as a
+        stranger; the record is as good as before.
+        """
+        if self._lockdown.paired:
+            return
+        with step("renew the session", self._facts.udid, limits.SERVICE_LIMIT_S, Outcome.NOT_READY):
+            async with asyncio.timeout(limits.SERVICE_LIMIT_S):
+                self._lockdown.pair_record = self._pair_record
+                await self._lockdown.areestablish_connection()
+
     async def installed_app(self, bundle_id: str) -> InstalledApp | None:
+        await self._renew_session()
         with step("look up the runner app", self._facts.udid, limits.SERVICE_LIMIT_S, Outcome.INSTALL_FAILED):
             async with asyncio.timeout(limits.SERVICE_LIMIT_S), InstallationProxyService(self._lockdown) as proxy:
                 app = (await proxy.get_apps(bundle_identifiers=[bundle_id])).get(bundle_id)
@@ -157,6 +172,7 @@ class Pymobiledevice3Transport:
         remedy = "Is the app signed for this phone (docs/real-iphone.md), and is there free storage?"
         staged = f"/PublicStaging/{ipa.name}"
         total = ByteCount(ipa.stat().st_size)
+        await self._renew_session()
         with step("install", udid, limits.INSTALL_LIMIT_S, Outcome.INSTALL_FAILED, remedy):
             async with asyncio.timeout(limits.INSTALL_LIMIT_S):
                 media_files = service_files(self._lockdown, udid, AfcService.SERVICE_NAME, Outcome.INSTALL_FAILED)
@@ -178,8 +194,11 @@ class Pymobiledevice3Transport:
                             raise StepError("install", udid, text, remedy, Outcome.INSTALL_FAILED)
                         progress("install app", whole(answer.get("PercentComplete")) or 0, 100)
 
-    def container(self, bundle_id: str) -> AbstractAsyncContextManager[Container]:
-        return app_container(self._lockdown, self._facts.udid, bundle_id)
+    @asynccontextmanager
+    async def container(self, bundle_id: str) -> AsyncIterator[Container]:
+        await self._renew_session()
+        async with app_container(self._lockdown, self._facts.udid, bundle_id) as files:
+            yield files
 
     async def launch(self, bundle_id: str, environment: Mapping[str, str]) -> int:
         return await self._developer.launch(bundle_id, environment)
@@ -194,9 +213,11 @@ class Pymobiledevice3Transport:
         return self._developer.watch_process(pid, interval_ms)
 
     async def report_names(self) -> frozenset[str]:
+        await self._renew_session()
         return await self._reports.names()
 
     async def read_report(self, name: str, max_bytes: int) -> bytes:
+        await self._renew_session()
         return await self._reports.read(name, max_bytes)
 
     async def connect(self, port: int) -> Connection | None:
@@ -215,6 +236,7 @@ class Pymobiledevice3Transport:
         return await asyncio.open_connection(sock=sock)
 
     async def condition(self) -> PhoneCondition:
+        await self._renew_session()
         return await self._condition.read()
 
     async def wait_ended(self, pid: int) -> str | None:
