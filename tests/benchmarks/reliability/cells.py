@@ -72,7 +72,7 @@ _SPOILT: dict[str, dict[tuple[str, ...], frozenset[Outcome]]] = {
         ("load", "generate", "unload"): frozenset({Outcome.UNKNOWN}),
     },
     # before its greeting nothing is known of the app but that it runs; later its journal tells the rest
-    "app-silent": {("launch",): frozenset({Outcome.HUNG, Outcome.LAUNCH_FAILED})},
+    "app-silent": {(*_INSTALL, *_PUSH, "launch"): frozenset({Outcome.HUNG, Outcome.LAUNCH_FAILED})},
     # before `run` was sent a fresh process is as good
     "reboot": {("load", "generate", "unload"): frozenset({Outcome.LOST})},
     # the app's port needs no trust (assumed): what it still says there counts, as does a report that is being read
