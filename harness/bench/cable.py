@@ -23,7 +23,7 @@ LOOK_EVERY_S = 0.1
 # What a cut breaks breaks by itself within this time; what still waits then is ended here.
 PATIENCE_S = 2.0
 # How often a step is done at most, when the phone leaves in the middle of it.
-MAX_TRIES = 12
+MAX_TRIES = 60
 # A step that failed sooner has met a broken connection, not a time limit.
 FAST_S = 5.0
 # A trial through which a cable hangs loose: the first cuts tell the story.

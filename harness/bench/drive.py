@@ -40,9 +40,9 @@ from harness.store.telemetry import TelemetrySpool
 MONITOR_INTERVAL_MS = 200
 SPOOL_BATCH = 250
 # Tries of each kind within one attempt: a cable that hangs loose must not keep a trial for ever.
-MAX_LAUNCHES = 12
-MAX_RECONNECTS = 24
-MAX_MONITORS = 24
+MAX_LAUNCHES = 60
+MAX_RECONNECTS = 60
+MAX_MONITORS = 60
 RECONNECT_PAUSE_S = 0.1
 HANG_UP_LIMIT_S = 10.0
 # After the process has ended, what it sent may still be on its way.

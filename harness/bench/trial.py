@@ -24,7 +24,7 @@ from harness.core.errors import HarnessError
 from harness.core.job import CacheState, Guard, Job, Prewarm
 from harness.core.outcome import Evidence, EvidenceKind, HostFailure, Known, Outcome, classify
 from harness.core.record import TrialRecord, TrialState
-from harness.device.errors import StepError
+from harness.device.errors import Cut, StepError
 from harness.device.evidence import ReportBook
 from harness.device.interface import PhoneCondition
 from harness.device.push import PushedModel
@@ -98,8 +98,18 @@ class TrialRunner:
             present: bool | None = None
             with suppress(StepError):
                 present = await session.transport.is_present()
-            self._fail(HostFailure(error.outcome, error.step, error.message), present)
+            told = await self._refusal_behind(error) if present else error
+            self._fail(HostFailure(told.outcome, told.step, told.message), present)
             return None
+
+    async def _refusal_behind(self, error: StepError) -> StepError:
+        """A connection that broke may be a phone that has withdrawn its trust: asked, it says so."""
+        if isinstance(error, Cut):
+            try:
+                await self._session.transport.condition()
+            except StepError as told:
+                return told if told.outcome is Outcome.NOT_READY else error
+        return error
 
     async def _unmet(self, needs: Needs, cable: CableWatch) -> list[Unmet]:
         self._condition = await cable.persist(self._session.transport.condition)

@@ -10,6 +10,7 @@ from pymobiledevice3.exceptions import (
     ConnectionTerminatedError,
     DeveloperModeIsNotEnabledError,
     DeviceNotFoundError,
+    LockdownError,
     NoDeviceConnectedError,
     NotMountedError,
     NotPairedError,
@@ -30,6 +31,7 @@ _NOT_READY = (
     DeveloperModeIsNotEnabledError,
     NotMountedError,
 )
+_NO_SESSION = ("NoRunningSession", "GetProhibited", "SessionInactive")
 _ABSENT = (DeviceNotFoundError, NoDeviceConnectedError)
 
 
@@ -51,6 +53,10 @@ def step(name: str, phone: str, limit_s: float, outcome: Outcome, remedy: str = 
         raise StepError(name, phone, _words(error), remedy, Outcome.NOT_READY) from error
     except _ABSENT as error:
         raise StepError(name, phone, _words(error), remedy, Outcome.LOST) from error
+    except LockdownError as error:
+        # without a session lockdownd refuses nearly everything; a new one tells whether the phone trusts us still
+        kind = Cut if error.error in _NO_SESSION else StepError
+        raise kind(name, phone, _words(error), remedy, outcome) from error
     except (ConnectionTerminatedError, ConnectionError) as error:
         raise Cut(name, phone, str(error) or "the connection broke", remedy, outcome) from error
     except Exception as error:

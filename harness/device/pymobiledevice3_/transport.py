@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from harness.core.phone import PhoneFacts
 from harness.core.telemetry import Reading
 from harness.core.units import ByteCount
 from harness.device import limits
-from harness.device.errors import REPLUG, PhoneNotFound, StepError
+from harness.device.errors import REPLUG, Cut, PhoneNotFound, StepError
 from harness.device.interface import Capability, Container, InstalledApp, PhoneCondition, Progress
 from harness.device.pymobiledevice3_.attached import SOCKET_VARIABLE, attached_phones, restore_address, to_its_end
 from harness.device.pymobiledevice3_.condition import ConditionReader
@@ -60,6 +60,7 @@ class Pymobiledevice3Transport:
         self._former_address = former_address
         self._condition = ConditionReader(lockdown, facts)
         self._pair_record = lockdown.pair_record
+        self._doubtful = False
         self._developer = DeveloperServices(lockdown, facts, route, self._condition.doubt, self._renew_session)
         self._reports = CrashReports(lockdown, facts.udid)
 
@@ -137,22 +138,39 @@ class Pymobiledevice3Transport:
     def facts(self) -> PhoneFacts:
         return self._facts
 
+    @contextmanager
+    def _session_in_doubt(self) -> Iterator[None]:
+        """After a cut the session is renewed, which also tells whether the phone still trusts this host."""
+        try:
+            yield
+        except Cut:
+            self._doubtful = True
+            raise
+
     async def _renew_session(self) -> None:
         """Comes before whatever lockdownd is asked for.
 
         When a cable is pulled in the middle of a handshake, the library throws the pair record away and goes on as a
         stranger; the record is as good as before.
         """
-        if self._lockdown.paired:
+        if self._lockdown.paired and not self._doubtful:
             return
         with step("renew the session", self._facts.udid, limits.SERVICE_LIMIT_S, Outcome.NOT_READY):
             async with asyncio.timeout(limits.SERVICE_LIMIT_S):
                 self._lockdown.pair_record = self._pair_record
                 await self._lockdown.areestablish_connection()
+        self._doubtful = False
+        if not self._lockdown.paired:
+            text = "the phone does not trust this host any more"
+            remedy = "Unlock the phone, tap Trust on it, and run again"
+            raise StepError("renew the session", self._facts.udid, text, remedy, Outcome.NOT_READY)
 
     async def installed_app(self, bundle_id: str) -> InstalledApp | None:
         await self._renew_session()
-        with step("look up the runner app", self._facts.udid, limits.SERVICE_LIMIT_S, Outcome.INSTALL_FAILED):
+        with (
+            self._session_in_doubt(),
+            step("look up the runner app", self._facts.udid, limits.SERVICE_LIMIT_S, Outcome.INSTALL_FAILED),
+        ):
             async with asyncio.timeout(limits.SERVICE_LIMIT_S), InstallationProxyService(self._lockdown) as proxy:
                 app = (await proxy.get_apps(bundle_identifiers=[bundle_id])).get(bundle_id)
             if app is None:
@@ -173,7 +191,7 @@ class Pymobiledevice3Transport:
         staged = f"/PublicStaging/{ipa.name}"
         total = ByteCount(ipa.stat().st_size)
         await self._renew_session()
-        with step("install", udid, limits.INSTALL_LIMIT_S, Outcome.INSTALL_FAILED, remedy):
+        with self._session_in_doubt(), step("install", udid, limits.INSTALL_LIMIT_S, Outcome.INSTALL_FAILED, remedy):
             async with asyncio.timeout(limits.INSTALL_LIMIT_S):
                 media_files = service_files(self._lockdown, udid, AfcService.SERVICE_NAME, Outcome.INSTALL_FAILED)
                 async with media_files as media:
@@ -197,8 +215,9 @@ class Pymobiledevice3Transport:
     @asynccontextmanager
     async def container(self, bundle_id: str) -> AsyncIterator[Container]:
         await self._renew_session()
-        async with app_container(self._lockdown, self._facts.udid, bundle_id) as files:
-            yield files
+        with self._session_in_doubt():
+            async with app_container(self._lockdown, self._facts.udid, bundle_id) as files:
+                yield files
 
     async def launch(self, bundle_id: str, environment: Mapping[str, str]) -> int:
         return await self._developer.launch(bundle_id, environment)
@@ -214,7 +233,8 @@ class Pymobiledevice3Transport:
 
     async def report_names(self) -> frozenset[str]:
         await self._renew_session()
-        return await self._reports.names()
+        with self._session_in_doubt():
+            return await self._reports.names()
 
     async def read_report(self, name: str, max_bytes: int) -> bytes:
         await self._renew_session()
@@ -237,7 +257,8 @@ class Pymobiledevice3Transport:
 
     async def condition(self) -> PhoneCondition:
         await self._renew_session()
-        return await self._condition.read()
+        with self._session_in_doubt():
+            return await self._condition.read()
 
     async def wait_ended(self, pid: int) -> str | None:
         return await self._developer.wait_ended(pid)
