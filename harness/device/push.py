@@ -8,6 +8,7 @@ acknowledged byte, by a later one from where the unfinished file is certainly ri
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,8 +28,11 @@ DOCUMENTS = "/Documents/"
 # Left free for what the trials themselves write (journals, weight caches) and for iOS, which shows dialogs and ends
 # apps when its storage runs out. A choice, not a measurement.
 RESERVE_BYTES = 256 * 1024 * 1024
-CUTS_LIMIT = 3
-"""So many in a row between which not a byte was acknowledged, and the push is given up."""
+# So many in a row without a byte acknowledged between them, and the push is given up: cuts after a silence up to a
+# limit in time, and cuts that were quick, as a cable that hangs loose makes them.
+SILENT_CUTS_LIMIT = 3
+QUICK_CUTS_LIMIT = 60
+QUICK_S = 5.0
 # Other phones of the hub may be waiting for models of many gigabytes.
 HUB_WAIT_S = 6 * 3600.0
 PAUSE_S = 0.5
@@ -122,9 +126,9 @@ class _Push:
 
     async def _through_cuts(self, work: Callable[[Container], Awaitable[bool]]) -> bool:
         """Does the work, on a new connection after each cut, as long as it gets on."""
-        fruitless = 0
+        silent = quick = 0
         while True:
-            pushed_before_bytes = self.pushed_bytes
+            pushed_before_bytes, began_s = self.pushed_bytes, time.monotonic()
             try:
                 async with self.transport.container(self.bundle_id) as container:
                     return await work(container)
@@ -132,13 +136,18 @@ class _Push:
                 if not isinstance(error, Cut) and error.outcome is not Outcome.LOST:
                     raise
                 self.cuts += 1
-                fruitless = 0 if self.pushed_bytes > pushed_before_bytes else fruitless + 1
-                if fruitless >= CUTS_LIMIT:
+                if self.pushed_bytes > pushed_before_bytes:
+                    silent = quick = 0
+                elif time.monotonic() - began_s < QUICK_S:
+                    quick += 1
+                else:
+                    silent += 1
+                if silent >= SILENT_CUTS_LIMIT or quick >= QUICK_CUTS_LIMIT:
                     why = error.message.removesuffix(f". {REPLUG}")
-                    text = f"{fruitless} connections in a row broke before a byte arrived; the last: {why}"
+                    text = f"{silent + quick} connections in a row broke before a byte arrived; the last: {why}"
                     raise self._failure(text, REPLUG, error.outcome) from error
                 await self._wait_for_phone(error)
-            if fruitless:
+            if silent or quick:
                 # a phone that is going down is still listed for a moment
                 await asyncio.sleep(PAUSE_S)
 

@@ -225,6 +225,7 @@ async def test_a_service_that_hangs_for_good_is_given_up_on(
 ) -> None:
     monkeypatch.setattr(limits, "SERVICE_LIMIT_S", 0.3)
     monkeypatch.setattr(push, "PAUSE_S", 0.0)
+    monkeypatch.setattr(push, "QUICK_S", 0.1)
     pusher.phone.control("fault", text="service-hangs:service=com.apple.mobile.house_arrest@now")
     error = await pusher.fails(file_of_chance(tmp_path / "a.task", SMALL))
     assert error.outcome is Outcome.PUSH_FAILED
