@@ -18,6 +18,7 @@ from harness.bench.listener import Listener
 from harness.bench.plan import PlannedTrial
 from harness.core.outcome import EMULATED_GPU
 from harness.core.record import TrialRecord
+from harness.core.text import printable
 from harness.core.units import BYTES_PER_UNIT, ByteCount, format_bytes
 
 _stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -26,7 +27,7 @@ NS_PER_MS = 1_000_000
 
 def talk(text: str) -> None:
     """A line for the person, on stderr."""
-    _stderr.print(text, markup=False)
+    _stderr.print(printable(text), markup=False)
 
 
 def print_json(value: object) -> None:
@@ -48,7 +49,7 @@ def print_table(
             heading, justify="right" if heading in right else "left", overflow="fold", no_wrap=heading in whole
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     console.print(table)
 
 

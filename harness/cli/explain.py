@@ -12,6 +12,7 @@ import typer
 from harness.cli.console import print_json
 from harness.core.errors import UsageError
 from harness.core.record import TrialRecord
+from harness.core.text import printable
 
 if TYPE_CHECKING:
     from harness.store.database import ResultStore
@@ -44,7 +45,7 @@ def explain(
     for section in sections:
         typer.echo(f"\n{section.title}")
         for line in section.lines:
-            typer.echo(f"  {line}")
+            typer.echo(f"  {printable(line)}")
 
 
 def kept_files(results: Path, record: TrialRecord) -> list[str]:

@@ -15,6 +15,7 @@ from harness.cli.console import RunDisplay, print_json, print_table, talk
 from harness.core.errors import DeviceError
 from harness.core.outcome import Family, Outcome
 from harness.core.phone import FORMS, DeviceWord, parse_device_word
+from harness.core.text import printable
 
 if TYPE_CHECKING:
     from harness.bench.conductor import RunResult
@@ -97,7 +98,7 @@ def _print_summary(results: Path, result: RunResult) -> None:
 
     with ResultStore.open(results) as store:
         rows = [row.cells for row in summary_table(store.frame(run_id=result.run_id))]
-    typer.echo(f"{result.phone.label}  udid {result.phone.udid}  run {result.run_id}")
+    typer.echo(f"{printable(result.phone.label)}  udid {result.phone.udid}  run {result.run_id}")
     print_table(HEADINGS, rows, right=HEADINGS[5:])
 
 

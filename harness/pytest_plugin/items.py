@@ -19,6 +19,7 @@ from harness.core.errors import DeviceError, HarnessError
 from harness.core.outcome import Family, Outcome
 from harness.core.phone import Virtual, parse_device_word, with_settings
 from harness.core.record import TrialRecord
+from harness.core.text import printable
 from harness.pytest_plugin.live import LivePhone
 
 NO_DEVICE = "no --device given (try --device=virtual)"
@@ -72,7 +73,7 @@ def explain(record: TrialRecord) -> str:
     lines = [f"{record.case}#{record.ordinal}: {record.outcome}, expected {record.expected_outcome}: {record.reason}"]
     lines += [f"  {'→' if item.decisive else ' '} {item.kind}: {item.text}" for item in record.evidence]
     lines.append(f"  artifacts: {record.artifacts_dir}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def properties(record: TrialRecord) -> Iterator[tuple[str, object]]:

@@ -1,0 +1,11 @@
+"""Text of a phone on its way to a person: it must not speak to the terminal."""
+
+from __future__ import annotations
+
+_SPACES = "\n\t"
+_INSTEAD = "\N{REPLACEMENT CHARACTER}"
+
+
+def printable(text: str) -> str:
+    """The text with every control character, escape or lone surrogate replaced; newlines and tabs stay."""
+    return "".join(one if one.isprintable() or one in _SPACES else _INSTEAD for one in text)
