@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from harness.core.outcome import Outcome
 from harness.core.telemetry import Cut
 from harness.device.errors import REPLUG, StepError
+from harness.device.errors import Cut as Broken
 from harness.device.interface import Transport
 from harness.device.presence import wait_until_present
 
@@ -30,6 +31,11 @@ FAST_S = 5.0
 MAX_CUTS = 64
 
 _Value = TypeVar("_Value")
+
+
+def refusal(error: Exception) -> bool:
+    """The phone itself said no, on a connection that was sound."""
+    return isinstance(error, StepError) and not isinstance(error, Broken) and error.outcome is Outcome.NOT_READY
 
 
 class CableWatch:
@@ -97,7 +103,7 @@ class CableWatch:
             try:
                 return await step()
             except (StepError, OSError) as error:
-                refused = isinstance(error, StepError) and error.outcome is Outcome.NOT_READY
+                refused = refusal(error)
                 fast = time.monotonic() - began_s < FAST_S
                 there = await self.wait_back()
                 again = self.count > cuts or (once_more and number == 1 and fast and not refused)

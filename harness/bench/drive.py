@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import anyio
 
 from harness.bench.attempt import Attempt
-from harness.bench.cable import FAST_S, PATIENCE_S, CableWatch
+from harness.bench.cable import FAST_S, PATIENCE_S, CableWatch, refusal
 from harness.bench.fate import EndWatch
 from harness.bench.listener import Listener
 from harness.bench.ready import wait_until_ready
@@ -181,7 +181,7 @@ class AttemptRunner:
         there = await self._cable.wait_back()
         if self._cable.count > cuts_before:
             return there
-        refused = isinstance(error, StepError) and error.outcome is Outcome.NOT_READY
+        refused = refusal(error)
         ended = self._end is not None and await self._end.wait(DRAIN_S)
         return there and first_and_fast and not refused and not ended
 
