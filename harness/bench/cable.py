@@ -38,6 +38,11 @@ def refusal(error: Exception) -> bool:
     return isinstance(error, StepError) and not isinstance(error, Broken) and error.outcome is Outcome.NOT_READY
 
 
+def was_away(error: Exception) -> bool:
+    """Somebody has met the phone's absence: a pull that is over between two looks is a cut too."""
+    return isinstance(error, StepError) and error.outcome is Outcome.LOST
+
+
 class CableWatch:
     """An async context manager; `cuts` are those seen so far, the last without `back_ns` while the phone is away."""
 
@@ -106,7 +111,7 @@ class CableWatch:
                 refused = refusal(error)
                 fast = time.monotonic() - began_s < FAST_S
                 there = await self.wait_back()
-                again = self.count > cuts or (once_more and number == 1 and fast and not refused)
+                again = self.count > cuts or was_away(error) or (once_more and number == 1 and fast and not refused)
                 if number == MAX_TRIES or not there or not again:
                     raise
             await asyncio.sleep(LOOK_EVERY_S)

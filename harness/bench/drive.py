@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import anyio
 
 from harness.bench.attempt import Attempt
-from harness.bench.cable import FAST_S, PATIENCE_S, CableWatch, refusal
+from harness.bench.cable import FAST_S, PATIENCE_S, CableWatch, refusal, was_away
 from harness.bench.fate import EndWatch
 from harness.bench.listener import Listener
 from harness.bench.ready import wait_until_ready
@@ -179,7 +179,7 @@ class AttemptRunner:
     async def _may_launch_again(self, error: Exception, cuts_before: int, first_and_fast: bool) -> bool:
         """After a cut always; else once, unless the phone refuses or the process ended by itself."""
         there = await self._cable.wait_back()
-        if self._cable.count > cuts_before:
+        if self._cable.count > cuts_before or was_away(error):
             return there
         refused = refusal(error)
         ended = self._end is not None and await self._end.wait(DRAIN_S)
