@@ -21,6 +21,11 @@ def record_of(bench: Bench, fault: str, **options: object) -> TrialRecord:
     return record
 
 
+def trust_is_told(record: TrialRecord) -> bool:
+    """The tunnel and lockdownd each say it in their words."""
+    return any("not paired" in item.text or "does not trust" in item.text for item in record.evidence)
+
+
 def test_a_killed_app_is_unknown(bench: Bench) -> None:
     record = record_of(bench, "kill-app@phase:hold", hold_ms=HOLD_MS)
     assert record.outcome == "unknown", record.reason
@@ -61,14 +66,14 @@ def test_a_phone_that_trusts_no_more_proves_nothing_and_says_why(bench: Bench) -
     record = record_of(bench, "revoke-trust@phase:hold+kill-app@phase:hold", hold_ms=HOLD_MS)
     # the phone is there and will not say how the trial ended: no verdict about the model
     assert record.outcome == "not_ready", record.reason
-    assert any("not paired" in item.text for item in record.evidence)
+    assert trust_is_told(record)
 
 
 def test_trust_that_is_lost_in_mid_trial_costs_no_result(bench: Bench) -> None:
     record = record_of(bench, "revoke-trust@phase:hold")
     # the way to the app's own port needs no trust
     assert record.outcome == "loaded", record.reason
-    assert any("not paired" in item.text for item in record.evidence), "but what could not be fetched is told"
+    assert trust_is_told(record), "but what could not be fetched is told"
 
 
 def test_a_reboot_loses_the_trial_and_not_its_record(bench: Bench) -> None:
