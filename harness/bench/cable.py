@@ -14,8 +14,7 @@ from typing import Any, Self, TypeVar
 
 from harness.core.outcome import Outcome
 from harness.core.telemetry import Cut
-from harness.device.errors import REPLUG, StepError
-from harness.device.errors import Cut as Broken
+from harness.device.errors import REPLUG, BrokenConnection, StepError
 from harness.device.interface import Transport
 from harness.device.presence import wait_until_present
 
@@ -35,7 +34,9 @@ _Value = TypeVar("_Value")
 
 def refusal(error: Exception) -> bool:
     """The phone itself said no, on a connection that was sound."""
-    return isinstance(error, StepError) and not isinstance(error, Broken) and error.outcome is Outcome.NOT_READY
+    return (
+        isinstance(error, StepError) and not isinstance(error, BrokenConnection) and error.outcome is Outcome.NOT_READY
+    )
 
 
 def was_away(error: Exception) -> bool:

@@ -24,7 +24,7 @@ from harness.core.errors import HarnessError
 from harness.core.job import CacheState, Guard, Job, Prewarm
 from harness.core.outcome import Evidence, EvidenceKind, HostFailure, Known, Outcome, classify
 from harness.core.record import TrialRecord, TrialState
-from harness.device.errors import Cut, StepError
+from harness.device.errors import BrokenConnection, StepError
 from harness.device.evidence import ReportBook
 from harness.device.interface import PhoneCondition
 from harness.device.push import PushedModel
@@ -104,7 +104,7 @@ class TrialRunner:
 
     async def _refusal_behind(self, error: StepError) -> StepError:
         """A connection that broke may be a phone that has withdrawn its trust: asked, it says so."""
-        if isinstance(error, Cut):
+        if isinstance(error, BrokenConnection):
             try:
                 await self._session.transport.condition()
             except StepError as told:

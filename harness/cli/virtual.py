@@ -99,4 +99,4 @@ def run(
     words += [f"{name}={value}" for name, value in options.items() if value is not None]
     sys.stdout.flush()
     # in its place: signals, standard output and the exit code are the phones' own
-    os.execv(sys.executable, [sys.executable, "-m", "harness.virtual", *words])  # noqa: S606  # that is the point
+    os.execv(sys.executable, [sys.executable, "-m", "harness.virtual", *words])  # noqa: S606  # an argument vector of our own, no shell: the phones take this process over

@@ -1,6 +1,6 @@
 """`Container` (harness.device.interface) over AFC, through whatever client library has opened the connection.
 
-Every failure becomes a StepError; one that trying again on a new connection may mend is a `Cut`.
+Every failure becomes a StepError; one that trying again on a new connection may mend is a `BrokenConnection`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from harness.device import afc, limits
 from harness.device.afc import ABSENT, READ_BYTES, AfcGarbage, AfcRefused, OpenMode, Operation, Status
 from harness.device.afc_connection import AfcConnection, Channel
 from harness.device.afc_writer import FileWriter, SourceChanged, WriteOptions
-from harness.device.errors import REPLUG, Cut, StepError
+from harness.device.errors import REPLUG, BrokenConnection, StepError
 from harness.device.interface import FileContents
 
 SPACE_REMEDY = "Free storage on the phone, and run again"
@@ -180,11 +180,11 @@ class AfcContainer:
             yield
         except TimeoutError:
             text = f"no answer within {limit_s or limits.SERVICE_LIMIT_S:g} s"
-            raise Cut(name, self._phone, text, REPLUG, outcome) from None
+            raise BrokenConnection(name, self._phone, text, REPLUG, outcome) from None
         except ConnectionError as error:
-            raise Cut(name, self._phone, str(error) or "the connection broke", REPLUG, outcome) from error
+            raise BrokenConnection(name, self._phone, str(error) or "the connection broke", REPLUG, outcome) from error
         except AfcGarbage as error:
-            raise Cut(name, self._phone, str(error), REPLUG, outcome) from error
+            raise BrokenConnection(name, self._phone, str(error), REPLUG, outcome) from error
         except AfcRefused as error:
             remedy = SPACE_REMEDY if error.status == Status.NO_SPACE else ""
             raise StepError(name, self._phone, str(error), remedy, outcome) from error

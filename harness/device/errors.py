@@ -19,7 +19,7 @@ class StepError(DeviceError):
         self.outcome = outcome
 
 
-class Cut(StepError):
+class BrokenConnection(StepError):
     """The connection broke, went silent or brought nonsense: on a new one the same step may go well."""
 
 

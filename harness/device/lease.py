@@ -29,7 +29,7 @@ from harness.device.lock_holder import Holder, read_holder, write_holder
 
 FOLDER_VARIABLE = "IPHONE_LOAD_HARNESS_LOCKS"
 # not the user's own temporary folder, which macOS gives each user one of
-DEFAULT_FOLDER = Path("/tmp/iphone-load-harness-locks")  # noqa: S108  # shared on purpose; see the module's head
+DEFAULT_FOLDER = Path("/tmp/iphone-load-harness-locks")  # noqa: S108  # shared by all users of a host; opened without following links
 SUFFIX = ".lock"
 MAX_LOCKS = 1024
 """Files of the folder that are looked at; more is somebody's mistake."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from harness.core.errors import HarnessError
-from harness.device.errors import Cut, StepError
+from harness.device.errors import BrokenConnection, StepError
 from harness.device.interface import Container
 
 MODELS_FOLDER = "/Documents/models"
@@ -142,7 +142,7 @@ class PhoneModels:
         manifest = Manifest(name or "unnamed", size_bytes, sha256, pushed_at, now)
         try:
             await self._container.write_bytes(f"{MODELS_FOLDER}/{sha256}{MANIFEST_ENDING}", manifest.encode())
-        except Cut:
+        except BrokenConnection:
             raise
         except StepError:
             return
@@ -183,7 +183,7 @@ class PhoneModels:
         path = f"{MODELS_FOLDER}/{sha256}{MANIFEST_ENDING}"
         try:
             contents = await self._container.read(path, MAX_MANIFEST_BYTES + 1)
-        except Cut:
+        except BrokenConnection:
             raise
         except StepError:
             return None

@@ -17,7 +17,7 @@ from pathlib import Path
 from harness.core.outcome import Outcome
 from harness.core.units import ByteCount, format_bytes
 from harness.device.afc_pipeline import safe_offset
-from harness.device.errors import REPLUG, Cut, StepError
+from harness.device.errors import REPLUG, BrokenConnection, StepError
 from harness.device.interface import Container, Progress, Transport
 from harness.device.lease import LockBusy, host_lock
 from harness.device.phone_models import MODELS_FOLDER, PART_ENDING, PhoneModels, StoredModel, model_path
@@ -133,7 +133,7 @@ class _Push:
                 async with self.transport.container(self.bundle_id) as container:
                     return await work(container)
             except StepError as error:
-                if not isinstance(error, Cut) and error.outcome is not Outcome.LOST:
+                if not isinstance(error, BrokenConnection) and error.outcome is not Outcome.LOST:
                     raise
                 self.cuts += 1
                 if self.pushed_bytes > pushed_before_bytes:

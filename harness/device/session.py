@@ -18,8 +18,6 @@ from harness.runner.bundle import BuiltRunner
 
 START_LIMIT_S = 20.0
 START_POLL_S = 0.02
-END_LIMIT_S = 5.0
-END_POLL_S = 0.05
 # A fresh port for each launch: what answers on it can only be the process just launched.
 # The range lies below the ephemeral ports of Linux (32768) and of Apple's systems (49152).
 PORT_RANGE = range(20_000, 32_000)
@@ -113,13 +111,3 @@ class PhoneSession:
                 remedy = "Is the phone unlocked and the app in front?"
                 raise StepError("launch", self.facts.udid, text, remedy, Outcome.LAUNCH_FAILED)
             await asyncio.sleep(START_POLL_S)
-
-    async def end_runner(self, pid: int) -> None:
-        """Gives the app a moment to end by itself, then ends it."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + END_LIMIT_S
-        while await self.transport.is_running(pid):
-            if loop.time() >= deadline:
-                await self.transport.kill(pid)
-                return
-            await asyncio.sleep(END_POLL_S)

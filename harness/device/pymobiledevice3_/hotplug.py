@@ -25,9 +25,9 @@ async def attachments(usbmux_address: str | None = None) -> AsyncIterator[frozen
             mux = await usbmux.create_mux(usbmux_address=usbmux_address)
         try:
             async with asyncio.timeout(limits.ATTACH_LIMIT_S):
-                await mux.listen()  # type: ignore[no-untyped-call]  # the library's own
+                await mux.listen()  # type: ignore[no-untyped-call]  # pymobiledevice3 leaves it unannotated
             while True:
                 yield frozenset(AttachedPhone(device.serial, device.connection_type) for device in mux.devices)
-                await mux.receive_device_state_update()  # type: ignore[no-untyped-call]  # likewise
+                await mux.receive_device_state_update()  # type: ignore[no-untyped-call]  # unannotated there
         finally:
-            await mux.close()  # type: ignore[no-untyped-call]  # likewise
+            await mux.close()  # type: ignore[no-untyped-call]  # unannotated there

@@ -20,7 +20,7 @@ from pymobiledevice3.exceptions import (
 )
 
 from harness.core.outcome import Outcome
-from harness.device.errors import REPLUG, Cut, StepError
+from harness.device.errors import REPLUG, BrokenConnection, StepError
 
 # What a person must do something about on the phone, and what says that the phone itself is gone.
 _NOT_READY = (
@@ -46,7 +46,7 @@ def step(name: str, phone: str, limit_s: float, outcome: Outcome, remedy: str = 
     except StepError:
         raise
     except TimeoutError:
-        raise Cut(name, phone, f"no answer within {limit_s:g} s", remedy, outcome) from None
+        raise BrokenConnection(name, phone, f"no answer within {limit_s:g} s", remedy, outcome) from None
     except ConnectionFailedToUsbmuxdError as error:
         raise StepError(name, phone, "no usbmuxd answers", remedy, Outcome.LOST) from error
     except _NOT_READY as error:
@@ -55,10 +55,10 @@ def step(name: str, phone: str, limit_s: float, outcome: Outcome, remedy: str = 
         raise StepError(name, phone, _words(error), remedy, Outcome.LOST) from error
     except LockdownError as error:
         # without a session lockdownd refuses nearly everything; a new one tells whether the phone trusts us still
-        kind = Cut if error.error in _NO_SESSION else StepError
+        kind = BrokenConnection if error.error in _NO_SESSION else StepError
         raise kind(name, phone, _words(error), remedy, outcome) from error
     except (ConnectionTerminatedError, ConnectionError) as error:
-        raise Cut(name, phone, str(error) or "the connection broke", remedy, outcome) from error
+        raise BrokenConnection(name, phone, str(error) or "the connection broke", remedy, outcome) from error
     except Exception as error:
         # its DTX and plist errors have no base in common, and what a phone sends may meet any of its assertions
         raise StepError(name, phone, _words(error), remedy, outcome) from error

@@ -21,7 +21,7 @@ from harness.core.phone import PhoneFacts
 from harness.core.telemetry import Reading
 from harness.core.units import ByteCount
 from harness.device import limits
-from harness.device.errors import REPLUG, Cut, PhoneNotFound, StepError
+from harness.device.errors import REPLUG, BrokenConnection, PhoneNotFound, StepError
 from harness.device.interface import Capability, Container, InstalledApp, PhoneCondition, Progress
 from harness.device.pymobiledevice3_.attached import SOCKET_VARIABLE, attached_phones, restore_address, to_its_end
 from harness.device.pymobiledevice3_.condition import ConditionReader
@@ -143,7 +143,7 @@ class Pymobiledevice3Transport:
         """After a cut the session is renewed, which also tells whether the phone still trusts this host."""
         try:
             yield
-        except Cut:
+        except BrokenConnection:
             self._doubtful = True
             raise
 

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 
 from tidevice import bplist  # type: ignore[import-untyped]  # tidevice ships no types
-from tidevice._instruments import (  # type: ignore[import-untyped]  # as above
+from tidevice._instruments import (  # type: ignore[import-untyped]  # tidevice ships no types
     AUXMessageBuffer,
     DTXMessage,
     Event,
     ServiceInstruments,
 )
-from tidevice._proto import InstrumentsService  # type: ignore[import-untyped]  # as above
-from tidevice._safe_socket import PlistSocketProxy  # type: ignore[import-untyped]  # as above
+from tidevice._proto import InstrumentsService  # type: ignore[import-untyped]  # tidevice ships no types
+from tidevice._safe_socket import PlistSocketProxy  # type: ignore[import-untyped]  # tidevice ships no types
 
 from harness.core.outcome import Outcome
 from harness.device import limits

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tidevice import Device, MuxError, MuxServiceError, SocketError, Usbmux  # type: ignore[import-untyped]  # no types
-from tidevice._safe_socket import PlistSocket, PlistSocketProxy  # type: ignore[import-untyped]  # as above
-from tidevice._types import DeviceInfo  # type: ignore[import-untyped]  # as above
+from tidevice._safe_socket import PlistSocket, PlistSocketProxy  # type: ignore[import-untyped]  # tidevice ships no types
+from tidevice._types import DeviceInfo  # type: ignore[import-untyped]  # tidevice ships no types
 
 from harness.device.tidevice_.tls import TlsStream, phone_context
 
