@@ -10,8 +10,8 @@ from pathlib import Path
 
 import platformdirs
 
-from harness.bench.suite import ModelEntry
-from harness.bench.synth import RECIPES, make
+from harness.bench.suite import ModelEntry, Synth
+from harness.bench.synth import make
 from harness.core.errors import UsageError
 
 APP_NAME = "iphone-load-harness"
@@ -46,15 +46,15 @@ def locate(entry: ModelEntry, progress: Progress) -> LocalModel:
     return LocalModel(entry.name, entry.path, sha256, size, entry.quantization)
 
 
-def _synthetic(entry: ModelEntry, recipe_name: str, progress: Progress) -> LocalModel:
-    recipe = RECIPES[recipe_name]
+def _synthetic(entry: ModelEntry, synth: Synth, progress: Progress) -> LocalModel:
+    recipe = synth.recipe
     # the fingerprint changes with the recipe and the maker: an old file is not taken for a new one
-    target = models_folder() / f"{recipe_name}-{recipe.fingerprint}.task"
+    target = models_folder() / f"{synth.base}-{recipe.fingerprint}.task"
     note = target.with_suffix(".json")
     known = _read_note(note, target)
     if known is None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        made = make(recipe, target, lambda done, total: progress(f"make {recipe_name}", done, total))
+        made = make(recipe, target, lambda done, total: progress(f"make {entry.name}", done, total))
         known = {"sha256": made.sha256, "bytes": made.bytes}
         note.write_text(json.dumps(known))
     quantization = entry.quantization or recipe.weights

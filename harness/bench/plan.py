@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.bench.suite import ModelEntry, Options, Suite
-from harness.core.job import Backend, CacheState, Engine
+from harness.bench.suite import Limit, ModelEntry, Options, Order, Suite
+from harness.bench.suite_rules import Matcher
+from harness.core.job import Backend, CacheState, Engine, Variant
 from harness.core.outcome import Outcome
 from harness.device.readiness import Needs
 
@@ -15,7 +19,7 @@ FLOORS = (Engine.MMAP, Engine.READ)
 
 @dataclass(frozen=True)
 class Case:
-    """Model × engine × backend × cache state with the suite's options."""
+    """Model × engine × backend × cache state × build variant, with the options of its own."""
 
     suite: str
     model: ModelEntry
@@ -23,19 +27,28 @@ class Case:
     backend: Backend
     cache: CacheState
     options: Options
+    """The suite's, with this case's values of the axes `max_tokens`, `loads` and `prompts` in them."""
     expected: Outcome
     needs: Needs = NO_NEEDS
+    variant: Variant = Variant.PLAIN
+    axes: tuple[tuple[str, str], ...] = ()
+    """What sets this case apart beside model, engine, backend and cache: (`variant`, `both`), (`tokens`, `512`) …
+    Only axes that the suite has; so a case keeps its name, and its series, when another suite gets more of them.
+    """
+    limits: tuple[Limit, ...] = ()
 
     @property
     def name(self) -> str:
-        return f"{self.model.name}/{self.engine}/{self.backend}/{self.cache}"
+        """As in `wide/litert_lm/cpu/cold/variant=both`."""
+        head = f"{self.model.name}/{self.engine}/{self.backend}/{self.cache}"
+        return "/".join([head, *(f"{axis}={value}" for axis, value in self.axes)])
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
     case: Case
     ordinal: int
-    """From 1 within the case."""
+    """From 1 within the case; 0 and below: a warm-up, kept but not counted."""
 
     @property
     def name(self) -> str:
@@ -44,29 +57,75 @@ class PlannedTrial:
 
 def cases_of(suite: Suite) -> list[Case]:
     """Every combination of the matrix; the floors, which only bring the file in, know neither GPU nor weight cache."""
-    cases = []
-    for model in suite.models:
-        for engine in suite.matrix.engines:
-            floor = engine in FLOORS
-            for backend in (Backend.CPU,) if floor else suite.matrix.backends:
-                for cache in (CacheState.NONE,) if floor else suite.matrix.caches:
-                    expected = _expected(suite, model.name, backend, cache)
-                    cases.append(
-                        Case(suite.name, model, engine, backend, cache, suite.options, expected, suite.needs.needs)
-                    )
-    return cases
+    return [case for model in suite.models for engine in suite.matrix.engines for case in _cases(suite, model, engine)]
+
+
+def _cases(suite: Suite, model: ModelEntry, engine: Engine) -> Iterator[Case]:
+    matrix, floor = suite.matrix, engine in FLOORS
+    for backend, cache, variant, tokens, load, prompt in itertools.product(
+        (Backend.CPU,) if floor else matrix.backends,
+        (CacheState.NONE,) if floor else matrix.caches,
+        matrix.variants,
+        matrix.max_tokens or (None,),
+        matrix.loads or (None,),
+        matrix.prompts or (None,),
+    ):
+        changes: dict[str, object] = {}
+        axes: list[tuple[str, str]] = []
+        if matrix.variants != (Variant.PLAIN,):
+            axes.append(("variant", variant))
+        if tokens is not None:
+            changes["max_tokens"] = tokens
+            axes.append(("tokens", str(tokens)))
+        if load is not None:
+            changes |= suite.loads[load].model_dump(exclude_unset=True)
+            axes.append(("load", load))
+        if prompt is not None:
+            changes["prompt"] = suite.prompts[prompt]
+            axes.append(("prompt", prompt))
+        options = suite.options.changed(changes)
+
+        def holds(
+            rule: Matcher,
+            *,
+            backend: Backend = backend,
+            cache: CacheState = cache,
+            variant: Variant = variant,
+            max_tokens: int = options.max_tokens,
+            load: str | None = load,
+            prompt: str | None = prompt,
+        ) -> bool:
+            return rule.matches(
+                model=model.name, engine=engine, backend=backend, cache=cache,
+                variant=variant, max_tokens=max_tokens, load=load, prompt=prompt,
+            )  # fmt: skip  # eight values of one case
+
+        yield Case(
+            suite.name,
+            model,
+            engine,
+            backend,
+            cache,
+            options,
+            # the last rule that matches; without one, loaded
+            next((rule.outcome for rule in reversed(suite.expect) if holds(rule)), Outcome.LOADED),
+            suite.needs.needs,
+            variant,
+            tuple(axes),
+            tuple(rule for rule in suite.limit if holds(rule)),
+        )
 
 
 def plan_trials(suite: Suite) -> list[PlannedTrial]:
-    """Interleaved: the first trial of every case, then the second …, so that a slow drift meets all cases alike."""
-    cases = cases_of(suite)
-    return [PlannedTrial(case, ordinal) for ordinal in range(1, suite.options.trials + 1) for case in cases]
-
-
-def _expected(suite: Suite, model: str, backend: Backend, cache: CacheState) -> Outcome:
-    """The last rule that matches; without one, `loaded`."""
-    expected = Outcome.LOADED
-    for rule in suite.expect:
-        if rule.model in (None, model) and rule.backend in (None, backend) and rule.cache in (None, cache):
-            expected = rule.outcome
-    return expected
+    """All trials in the suite's order; the warm-ups of a case come before its first counted trial."""
+    cases, options = cases_of(suite), suite.options
+    ordinals = range(1 - options.warmup_trials, options.trials + 1)
+    if options.order is Order.SEQUENTIAL:
+        return [PlannedTrial(case, ordinal) for case in cases for ordinal in ordinals]
+    dice = random.Random(options.seed)  # noqa: S311  # an order, no secret
+    planned = []
+    for ordinal in ordinals:
+        if options.order is Order.SHUFFLED:
+            dice.shuffle(cases)
+        planned += [PlannedTrial(case, ordinal) for case in cases]
+    return planned

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.bench.plan import PlannedTrial, plan_trials
-from harness.bench.suite import ModelEntry, Suite, SuiteError
+from harness.bench.suite import ModelEntry, Suite, SuiteError, Synth
 from harness.bench.synth import RECIPES
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -30,7 +30,7 @@ def single_trial(
     try:
         entry = ModelEntry(
             name=_name(str(model) if recipe else Path(model).stem),
-            synth=str(model) if recipe else None,
+            synth=Synth(base=str(model)) if recipe else None,
             path=None if recipe else Path(model),
         )
         suite = Suite.model_validate(

@@ -31,6 +31,17 @@ class CacheState(StrEnum):
     """The engine is told to keep none."""
 
 
+class Variant(StrEnum):
+    """Build variants of the runner app, by the entitlements that move memory's walls."""
+
+    PLAIN = "plain"
+    EXTENDED_ADDRESSING = "extended-addressing"
+    """extended-virtual-addressing: a larger address space."""
+    INCREASED_LIMIT = "increased-limit"
+    """increased-memory-limit: a higher footprint limit on some phones."""
+    BOTH = "both"
+
+
 class PrewarmMode(StrEnum):
     """How the file is brought into the page cache before the load."""
 

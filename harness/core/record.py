@@ -34,7 +34,13 @@ class TrialRecord:
     run_id: str = _column("The run of the suite that this trial belongs to.")
     suite: str = _column("Name of the suite.")
     case: str = _column("Name of the case: model, engine, backend, cache state.")
-    ordinal: int = _column("Number of the trial within its case, from 1.")
+    ordinal: int = _column("Number of the trial within its case, from 1; 0 and below: a warm-up, not counted.")
+    attempt: int = _column(
+        "From 1; higher when an earlier one of this trial was cut short with its run.", default=1
+    )
+    suite_digest: str | None = _column(
+        "Digest of everything in the suite that decides what is run; None: a trial without a suite file.", default=None
+    )
     state: str = _column("`running` or `done`.")
     started_at: str = _column("When the trial began on the host.", "ISO 8601, UTC")
     finished_at: str | None = _column("When its record was complete.", "ISO 8601, UTC", None)
@@ -79,6 +85,10 @@ class TrialRecord:
     model_sha256: str = _column("Digest of the model file.")
     model_bytes: int = _column("Size of the model file.", "bytes")
     model_quantization: str | None = _column("Quantisation, where the suite or the recipe states it.", default=None)
+    model_format: str | None = _column("`task`, `litertlm`, `tflite` or `bin`, as read from the file.", default=None)
+    model_context: int | None = _column("Context that the file was made for.", "tokens", None)
+    model_signatures: int | None = _column("Signatures in the file; without a cache each packs weights.", default=None)
+    model_weight_bytes: int | None = _column("Constant tensors in the file, embedding included.", "bytes", None)
 
     # what was asked
     backend_requested: str = _column("`cpu` or `gpu`.")
@@ -97,7 +107,24 @@ class TrialRecord:
     guard_reserve_bytes: int | None = _column(
         "Distance from the footprint limit at which the runner itself stops the load.", "bytes", None
     )
+    app_variant: str = _column("Build variant of the app asked for.", default="plain")
     expected_outcome: str = _column("What the suite expects.")
+
+    # what was to be expected, from the model's file and the phone's limits, before a byte was pushed
+    preflight: str | None = _column(
+        "`will_load`, `will_not_load` or `too_close`; None: no prediction was possible.", default=None
+    )
+    preflight_reason: str | None = _column("The same in words, or why no prediction was possible.", default=None)
+    predicted_peak_footprint_bytes: int | None = _column("Predicted peak of the footprint.", "bytes", None)
+    predicted_address_bytes: int | None = _column(
+        "Predicted private writable address space (what the allocation limit is on).", "bytes", None
+    )
+    prediction_error: float | None = _column(
+        "Predicted over measured peak footprint, minus 1; only of trials that loaded.", "ratio", None
+    )
+    allocation_limit_bytes: int | None = _column(
+        "Most that the app can allocate, as it found by trying before the load.", "bytes", None
+    )
 
     # how it ended
     outcome: str | None = _column("See docs/outcomes.md; None while running.", default=None)
@@ -113,6 +140,10 @@ class TrialRecord:
     )
     cuts: tuple[Cut, ...] = _column(
         "Times in which the phone was not attached, on the host's monotonic clock and on the app's.", "JSON", ()
+    )
+
+    broken_limits: str | None = _column(
+        "The suite's limits that the figures break, in words; empty: all kept; None: none was checked.", default=None
     )
 
     # figures

@@ -19,7 +19,7 @@ from harness.core.record import TrialRecord, record_columns
 from harness.core.telemetry import Cut, HostStep, Phase, SampleGap
 from harness.store.errors import StoreError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of `TrialRecord`'s fields or of the tables below."""
 
 INT64_MIN = -(2**63)

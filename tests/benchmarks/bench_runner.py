@@ -6,8 +6,9 @@ Not part of the tests. Run it from the project's folder:
 
 Ends with 1 when the Swift runner misses a goal. The sampler's figures are those of an app that holds a loaded file
 while a host reads everything it sends. `empty_…` is what a loop costs that only wakes at 1 kHz, and how late it is: a
-virtual machine's timers alone may take more than the goal, so judge the sampler beside them. The language knows no
-0 Hz: the base of the comparison of load times is 1 Hz.
+virtual machine's timers alone may take more than the goal. The language knows no
+0 Hz: the base of the comparison of load times is 1 Hz. The goal for the sampler is therefore on `sampler_own_percent`,
+what it costs beyond the empty loop of the same run.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ MIB = 1024 * 1024
 NS_PER_S = 1_000_000_000
 RESIDENT, CPU = 1, 8
 GOALS = {
-    "sampler_percent": 3.0,
+    "sampler_own_percent": 3.0,
     "late_p99_us": 1000.0,
     "encode_us": 1.0,
     "idle_mib": 3.0,

@@ -67,10 +67,10 @@ def test_paths_are_relative_to_the_suite(tmp_path: Path) -> None:
     [
         (("trials = 2", "trails = 2"), r"options\.trails"),
         (("trials = 2", "trials = 0"), r"options\.trials"),
-        (('synth = "tiny"', ""), r"models\[0\].*`path` or `synth`"),
+        (('synth = "tiny"', ""), r"models\[0\].*one of `path`, `url`, `synth`"),
         (('synth = "tiny"', 'synth = "huge"'), r"unknown recipe 'huge'; there are: tiny"),
         (('name = "mine"', 'name = "tiny"'), r"given twice: tiny"),
-        (('model = "mine"', 'model = "yours"'), r"names the model 'yours'"),
+        (('model = "mine"', 'model = "yours"'), r"matches no case: model 'yours', but the suite has tiny, mine"),
         (('caches = ["cold", "warm"]', 'caches = ["hot"]'), r"matrix\.caches\[0\]"),
         (('outcome = "bad_alloc"', 'outcome = "push_failed"'), r"says nothing about a model"),
         (('cache = "cold"', 'cache = "none"'), r"matches no case"),

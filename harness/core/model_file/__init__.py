@@ -1,0 +1,1 @@
+"""Model files, read and not guessed: `read_model_file`."""
