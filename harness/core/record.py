@@ -35,9 +35,7 @@ class TrialRecord:
     suite: str = _column("Name of the suite.")
     case: str = _column("Name of the case: model, engine, backend, cache state.")
     ordinal: int = _column("Number of the trial within its case, from 1; 0 and below: a warm-up, not counted.")
-    attempt: int = _column(
-        "From 1; higher when an earlier one of this trial was cut short with its run.", default=1
-    )
+    attempt: int = _column("From 1; higher when an earlier one of this trial was cut short with its run.", default=1)
     suite_digest: str | None = _column(
         "Digest of everything in the suite that decides what is run; None: a trial without a suite file.", default=None
     )
