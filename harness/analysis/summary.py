@@ -16,7 +16,8 @@ from harness.core.telemetry import Reading, SampleGap, Source
 GROUP_COLUMNS = ("device_kind", "device_product_type", "device_settings", "case")
 """What trials must share to be summed up together; physical and virtual phones therefore never meet in a row."""
 
-METRICS = ("load_ns", "ttft_ns", "decode_tokens_per_s", "peak_footprint_bytes", "footprint_limit_bytes")
+_OF_THE_PHONE = ("footprint_limit_bytes", "allocation_limit_bytes")
+METRICS = ("load_ns", "ttft_ns", "decode_tokens_per_s", "peak_footprint_bytes", *_OF_THE_PHONE)
 """Columns of trials that are summed up; `head_room_bytes` (limit − peak, trial by trial) comes on top."""
 
 HEAD_ROOM = "head_room_bytes"
@@ -24,19 +25,42 @@ RUNNING = "running"
 """Stands among the outcomes for trials that have none yet."""
 
 
+_TRIAL = ["run_id", "suite", "case", "ordinal"]
+"""What the attempts of one trial share."""
+
+
+def without_replaced(trials: pd.DataFrame) -> pd.DataFrame:
+    """Without the attempts that were cut short with their run and in whose place a later one stands."""
+    latest = trials.groupby(_TRIAL, sort=False, dropna=False)["attempt"].transform("max")
+    replaced = trials["cut_short"].astype(bool) & (trials["attempt"] < latest).astype(bool)
+    return trials[~replaced]
+
+
+def counted(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials that figures and counts are about: no warm-ups (ordinals below 1), no replaced attempts."""
+    kept = without_replaced(trials)
+    return kept[(kept["ordinal"] >= 1).astype(bool)]
+
+
+def warm_ups(trials: pd.DataFrame) -> int:
+    """How many warm-ups there are."""
+    return int((without_replaced(trials)["ordinal"] < 1).sum())
+
+
 def summarize(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row per device class, settings and case, in the order of first appearance.
+    """One row per device class, settings and case, in the order of first appearance; only of what is `counted`.
 
     Columns: GROUP_COLUMNS; `trials` (count); `outcomes` (dict: outcome → count, most frequent first);
     `expected_outcome` (the expected ones, joined by ` or ` if they differ); `as_expected` (bool: every trial ended as
-    it was expected to); `gpu_emulated` (bool: some trial's GPU was none); for every metric M and `head_room_bytes` the
+    it was expected to); `over_limits` (count of the trials whose figures break a limit of their suite);
+    `gpu_emulated` (bool: some trial's GPU was none); for every metric M and `head_room_bytes` the
     Float64 columns `M_median`, `M_min`, `M_max` over the trials that loaded, and `M_count`, how many had the figure;
-    `failed_peak_footprint_bytes`: the median of the trials that did not load. The limit is taken from all trials, since
-    it belongs to the phone and not to the load.
+    `failed_peak_footprint_bytes`: the median of the trials that did not load. The limits are taken from all trials,
+    since they belong to the phone and not to the load.
     A figure that no trial has is `pandas.NA`.
     """
     rows: list[dict[str, Any]] = []
-    for _, group in trials.groupby(list(GROUP_COLUMNS), sort=False, dropna=False):
+    for _, group in counted(trials).groupby(list(GROUP_COLUMNS), sort=False, dropna=False):
         loaded = group[group["outcome"].eq(Outcome.LOADED.value).fillna(False).astype(bool)]
         failed = group.drop(loaded.index)
         row: dict[str, Any] = {name: group[name].iloc[0] for name in GROUP_COLUMNS}
@@ -44,9 +68,10 @@ def summarize(trials: pd.DataFrame) -> pd.DataFrame:
         row["outcomes"] = {str(name): int(n) for name, n in group["outcome"].fillna(RUNNING).value_counts().items()}
         row["expected_outcome"] = " or ".join(dict.fromkeys(group["expected_outcome"]))
         row["as_expected"] = bool(group["outcome"].eq(group["expected_outcome"]).fillna(False).all())
+        row["over_limits"] = int(group["broken_limits"].fillna("").ne("").sum())
         row["gpu_emulated"] = bool(group["backend_effective"].eq(EMULATED_GPU).fillna(False).any())
         for name in METRICS:
-            of = group if name == "footprint_limit_bytes" else loaded
+            of = group if name in _OF_THE_PHONE else loaded
             row |= _spread(name, of[name])
         row |= _spread(HEAD_ROOM, loaded["footprint_limit_bytes"] - loaded["peak_footprint_bytes"])
         row["failed_peak_footprint_bytes"] = _spread("peak", failed["peak_footprint_bytes"])["peak_median"]
@@ -73,6 +98,7 @@ def _columns() -> list[str]:
         "outcomes",
         "expected_outcome",
         "as_expected",
+        "over_limits",
         "gpu_emulated",
         *spreads,
         "failed_peak_footprint_bytes",

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.bench.apps import Apps
+from harness.bench.budget import BudgetMeter, duration_words
+from harness.bench.kept_suites import keep_suite
 from harness.bench.listener import Listener
 from harness.bench.models import LocalModel, locate
 from harness.bench.plan import PlannedTrial, plan_trials
+from harness.bench.resume import Resumable, RunAtHand, new_run, resumed_run
 from harness.bench.run_options import RunOptions
-from harness.bench.suite import ModelEntry, Suite
-from harness.bench.trial import TrialRunner, new_id
+from harness.bench.suite import Budget, ModelEntry, Suite
+from harness.bench.trial import TrialRunner
+from harness.core.errors import UsageError
+from harness.core.job import Variant
 from harness.core.phone import DeviceWord, PhoneFacts, with_settings
 from harness.core.record import TrialRecord
 from harness.core.telemetry import HostStep
+from harness.device.errors import StepError
 from harness.device.registry import open_phone
-from harness.device.session import PhoneSession
-from harness.runner.package import choose_runner
+from harness.runner.choice import parse_runner
 from harness.store.database import ResultStore
 from harness.store.salvage import salvage
 
 DEFAULTS = RunOptions()
+
+ChooseRun = Callable[[ResultStore, PhoneFacts], AbstractContextManager[RunAtHand]]
+"""Which run the trials on that phone belong to."""
+
+
+def _new_run(store: ResultStore, _facts: PhoneFacts) -> AbstractContextManager[RunAtHand]:
+    return new_run(store)
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A trial that the suite's budget left no room for, or whose model was not going to load."""
+
+    planned: PlannedTrial
+    reason: str
+    by_budget: bool = True
+    """Else by preflight."""
 
 
 @dataclass(frozen=True)
@@ -31,66 +54,178 @@ class RunResult:
     run_id: str
     phone: PhoneFacts
     records: tuple[TrialRecord, ...]
+    """Of every trial that was run, in order of time; of a run that was resumed, the earlier ones too."""
+    not_run: tuple[NotRun, ...] = ()
 
     @property
     def unexpected(self) -> tuple[TrialRecord, ...]:
-        """The trials that did not end as the suite expects."""
-        return tuple(record for record in self.records if record.outcome != record.expected_outcome)
+        """The trials that did not end as the suite expects. Warm-ups are not counted."""
+        return tuple(record for record in self.counted if record.outcome != record.expected_outcome)
+
+    @property
+    def over_limits(self) -> tuple[TrialRecord, ...]:
+        """The trials whose figures break a limit of the suite."""
+        return tuple(record for record in self.counted if record.broken_limits)
+
+    @property
+    def counted(self) -> tuple[TrialRecord, ...]:
+        """All but the warm-ups."""
+        return tuple(record for record in self.records if record.ordinal >= 1)
 
 
 class Conductor:
     """One phone held open for as many trials as wanted; make one with `open_conductor`."""
 
-    def __init__(self, session: PhoneSession, store: ResultStore, listener: Listener) -> None:
-        self.run_id = new_id(datetime.now(UTC))
-        self.facts = session.facts
+    def __init__(self, run: RunAtHand, facts: PhoneFacts, apps: Apps, listener: Listener) -> None:
+        self.run = run
+        self.run_id = run.run_id
+        self.facts = facts
         self._listener = listener
-        self._trials = TrialRunner(session, store, self.run_id, listener)
+        self._apps = apps
+        self._trials: TrialRunner | None = None
         self._models: dict[ModelEntry, LocalModel] = {}
+        self._ended_s: float | None = None
 
     async def run_trial(self, planned: PlannedTrial, number: int = 1, total: int = 1) -> TrialRecord:
-        """One trial; its model is made or read first."""
+        """One trial, after the rest that it asks for; its model is made or read first.
+
+        Raises UsageError when no app given is of its variant, or its model's file is not the one that the run began
+        with.
+        """
+        self._trials = self._apps.trials_of(planned.case)
+        await self._rest(self._rest_s(planned))
         self._listener.trial_begins(planned, number, total)
-        entry = planned.case.model
-        if entry not in self._models:
-            self._models[entry] = locate(entry, self._listener.step)
-        record = await self._trials.run(planned, self._models[entry])
+        record = await self._trials.run(planned, self._model(planned))
+        self._ended_s = asyncio.get_running_loop().time()
         self._listener.trial_ended(planned, record)
         return record
+
+    async def refusal(self, planned: PlannedTrial, meter: BudgetMeter) -> str | None:
+        """Why budget or preflight do not let the trial begin; None: they do. Raises what `run_trial` does."""
+        return await self._budget_refusal(planned, meter) or await self._preflight_refusal(planned)
+
+    async def _preflight_refusal(self, planned: PlannedTrial) -> str | None:
+        return await self._apps.trials_of(planned.case).preflight_refusal(planned, self._model(planned))
+
+    async def _budget_refusal(self, planned: PlannedTrial, meter: BudgetMeter) -> str | None:
+        pushed_bytes = self._apps.pushed_bytes
+        if (late := meter.time_refuses(pushed_bytes, self._rest_s(planned))) is not None:
+            return late
+        if meter.budget.max_push is None:
+            return None
+        model = self._model(planned)
+        try:
+            missing_bytes = await self._apps.trials_of(planned.case).missing_bytes(model)
+        except StepError:
+            # what the phone has is not known: the budget is a promise
+            missing_bytes = model.size_bytes
+        return meter.push_refuses(pushed_bytes, missing_bytes)
 
     @property
     def last_steps(self) -> tuple[HostStep, ...]:
         """What the harness did in the last trial, its very last step included."""
-        return self._trials.steps.steps(None)
+        return () if self._trials is None else self._trials.steps.steps(None)
 
-    async def run_trials(self, trials: Sequence[PlannedTrial]) -> RunResult:
-        records = [await self.run_trial(planned, number, len(trials)) for number, planned in enumerate(trials, start=1)]
-        return RunResult(self.run_id, self.facts, tuple(records))
+    @property
+    def pushed_bytes(self) -> int:
+        """All that the run has pushed to the phone so far."""
+        return self._apps.pushed_bytes
+
+    async def run_trials(self, trials: Sequence[PlannedTrial], meter: BudgetMeter | None = None) -> RunResult:
+        """All that the budget (None: there is none) leaves room for, behind what the run has already."""
+        meter = meter or BudgetMeter(Budget())
+        records, not_run = list(self.run.records), []
+        before, total = len(records), len(records) + len(trials)
+        for number, planned in enumerate(trials, start=before + 1):
+            reason = await self._budget_refusal(planned, meter)
+            by_budget = reason is not None
+            reason = reason or await self._preflight_refusal(planned)
+            if reason is not None:
+                not_run.append(NotRun(planned, reason, by_budget))
+                continue
+            records.append(await self.run_trial(planned, number, total))
+        return RunResult(self.run_id, self.facts, tuple(records), tuple(not_run))
+
+    def _model(self, planned: PlannedTrial) -> LocalModel:
+        entry = planned.case.model
+        if entry not in self._models:
+            model = locate(entry, self._listener.step)
+            for record in self.run.records:
+                if record.model_name == model.name and record.model_sha256 != model.sha256:
+                    raise UsageError(
+                        f"model {model.name}: {model.path} is another file than the one that run {self.run_id} began "
+                        "with, so their figures do not belong together; begin a new run (without --resume)"
+                    )
+            self._models[entry] = model
+        return self._models[entry]
+
+    def _rest_s(self, planned: PlannedTrial) -> float:
+        """What is left of the pause since the last trial."""
+        if self._ended_s is None:
+            return 0.0
+        return max(0.0, self._ended_s + planned.case.options.pause_s - asyncio.get_running_loop().time())
+
+    async def _rest(self, rest_s: float) -> None:
+        if rest_s:
+            resting = f"rest between two trials ({duration_words(rest_s)})"
+            self._listener.step(resting, 0, 1)
+            await asyncio.sleep(rest_s)
+            self._listener.step(resting, 1, 1)
 
 
 @asynccontextmanager
 async def open_conductor(
-    word: DeviceWord, results: Path, listener: Listener, options: RunOptions = DEFAULTS
+    word: DeviceWord,
+    results: Path,
+    listener: Listener,
+    options: RunOptions = DEFAULTS,
+    variants: Iterable[Variant | None] = (),
+    choose_run: ChooseRun = _new_run,
 ) -> AsyncIterator[Conductor]:
     """Opens the results (closing what an earlier run left open) and the phone.
 
-    Raises HarnessError's kin when the phone cannot be had or the results folder not be used.
+    `variants` of the app that will be asked for are there before the first trial, or it raises UsageError; others are
+    found when a trial asks. Raises HarnessError's kin when the phone cannot be had or the results folder not be used.
     """
+    variants = tuple(dict.fromkeys(variants))
+    choice = parse_runner(options.runner)
+    choice.check(variants)
     with ResultStore.open(results) as store:
         for record in salvage(store):
             listener.salvaged(record)
         opening = open_phone(word, transport=options.transport, lease_wait_s=options.lease_wait_s, tell=listener.note)
         async with opening as transport:
-            # who the phone is decides which app runs on it
-            runner = choose_runner(options.runner, transport.facts.kind, listener.step)
-            session = PhoneSession(transport, runner, listener.step, tell=listener.note, keep=options.keep)
-            yield Conductor(session, store, listener)
+            with choose_run(store, transport.facts) as run:
+                apps = Apps(
+                    transport, choice, store, run.run_id, listener, keep=options.keep, preflight=options.preflight
+                )
+                # who the phone is decides which app runs on it
+                apps.choose(variants)
+                yield Conductor(run, transport.facts, apps, listener)
 
 
 async def run_suite(
-    suite: Suite, word: DeviceWord, results: Path, listener: Listener, options: RunOptions = DEFAULTS
+    suite: Suite,
+    word: DeviceWord,
+    results: Path,
+    listener: Listener,
+    options: RunOptions = DEFAULTS,
+    *,
+    resume: bool = False,
 ) -> RunResult:
-    """The whole way once; what a model does to the app is a record, not an exception."""
+    """The whole way once; what a model does to the app is a record, not an exception.
+
+    `resume`: the newest run of this suite on this phone that was cut short goes on, if there is one.
+    """
     word = with_settings(word, suite.virtual)
-    async with open_conductor(word, results, listener, options) as conductor:
-        return await conductor.run_trials(plan_trials(suite))
+    trials = plan_trials(suite)
+
+    def choose_run(store: ResultStore, facts: PhoneFacts) -> AbstractContextManager[RunAtHand]:
+        keep_suite(store.folder, suite)
+        if not resume:
+            return new_run(store, trials)
+        return resumed_run(store, facts, Resumable(suite.digest, word), trials, listener.note, listener.salvaged)
+
+    variants = (planned.case.variant for planned in trials)
+    async with open_conductor(word, results, listener, options, variants, choose_run) as conductor:
+        return await conductor.run_trials(conductor.run.left, BudgetMeter(suite.budget))

@@ -388,4 +388,11 @@ class AttemptRunner:
 
 
 def _app_reading(hello: HelloEvent) -> AppReading:
-    return AppReading(thermal_state(hello.thermal), hello.low_power, hello.ram_bytes)
+    return AppReading(
+        thermal_state(hello.thermal),
+        hello.low_power,
+        hello.ram_bytes,
+        hello.footprint_bytes,
+        hello.available_bytes,
+        hello.largest_mapping_bytes,
+    )

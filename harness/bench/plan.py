@@ -30,12 +30,15 @@ class Case:
     """The suite's, with this case's values of the axes `max_tokens`, `loads` and `prompts` in them."""
     expected: Outcome
     needs: Needs = NO_NEEDS
-    variant: Variant = Variant.PLAIN
+    variant: Variant | None = None
+    """Of the app; None: the suite names none, so the plain one runs it, or the only app given."""
     axes: tuple[tuple[str, str], ...] = ()
     """What sets this case apart beside model, engine, backend and cache: (`variant`, `both`), (`tokens`, `512`) …
     Only axes that the suite has; so a case keeps its name, and its series, when another suite gets more of them.
     """
     limits: tuple[Limit, ...] = ()
+    suite_digest: str | None = None
+    """None: the case is of no suite file."""
 
     @property
     def name(self) -> str:
@@ -49,6 +52,12 @@ class PlannedTrial:
     case: Case
     ordinal: int
     """From 1 within the case; 0 and below: a warm-up, kept but not counted."""
+    attempt: int = 1
+    """Higher when an earlier one was cut short with its run."""
+
+    @property
+    def is_warm_up(self) -> bool:
+        return self.ordinal < 1
 
     @property
     def name(self) -> str:
@@ -65,14 +74,14 @@ def _cases(suite: Suite, model: ModelEntry, engine: Engine) -> Iterator[Case]:
     for backend, cache, variant, tokens, load, prompt in itertools.product(
         (Backend.CPU,) if floor else matrix.backends,
         (CacheState.NONE,) if floor else matrix.caches,
-        matrix.variants,
+        matrix.variants or (None,),
         matrix.max_tokens or (None,),
         matrix.loads or (None,),
         matrix.prompts or (None,),
     ):
         changes: dict[str, object] = {}
         axes: list[tuple[str, str]] = []
-        if matrix.variants != (Variant.PLAIN,):
+        if variant is not None:
             axes.append(("variant", variant))
         if tokens is not None:
             changes["max_tokens"] = tokens
@@ -90,7 +99,7 @@ def _cases(suite: Suite, model: ModelEntry, engine: Engine) -> Iterator[Case]:
             *,
             backend: Backend = backend,
             cache: CacheState = cache,
-            variant: Variant = variant,
+            variant: Variant | None = variant,
             max_tokens: int = options.max_tokens,
             load: str | None = load,
             prompt: str | None = prompt,
@@ -113,6 +122,7 @@ def _cases(suite: Suite, model: ModelEntry, engine: Engine) -> Iterator[Case]:
             variant,
             tuple(axes),
             tuple(rule for rule in suite.limit if holds(rule)),
+            suite.digest,
         )
 
 

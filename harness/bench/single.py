@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +30,27 @@ def single_trial(
     recipe = str(model) in RECIPES
     try:
         entry = ModelEntry(
-            name=_name(str(model) if recipe else Path(model).stem),
+            name=name_of(str(model) if recipe else Path(model).stem),
             synth=Synth(base=str(model)) if recipe else None,
             path=None if recipe else Path(model),
         )
         suite = Suite.model_validate(
             {
-                "name": _name(name),
+                "name": name_of(name),
                 "models": [entry],
                 "matrix": {"engines": [engine], "backends": [backend], "caches": [cache]},
-                "options": {**options, "trials": 1},
+                "options": {**options, "trials": 1, "warmup_trials": 0},
                 "expect": [{"outcome": expect}],
             }
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise SuiteError(f"load({model!r}): {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    return plan_trials(suite)[0]
+    (planned,) = plan_trials(suite)
+    # the suite is made up here, and has no file that a run could be resumed with
+    return replace(planned, case=replace(planned.case, suite_digest=None))
 
 
-def _name(text: str) -> str:
+def name_of(text: str) -> str:
+    """A suite's or a model's name made of any text."""
     return (_NOT_IN_NAMES.sub("-", text).strip("-.") or "unnamed")[:64]

@@ -10,12 +10,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from harness.bench.suite_rules import EXPECTABLE, Expectation, Limit, Matcher
 from harness.bench.suite_tables import (
     MAX_PROMPT_BYTES,
     Budget,
+    FallbackStep,
     Load,
     Matrix,
     ModelEntry,
@@ -24,6 +25,7 @@ from harness.bench.suite_tables import (
     Options,
     Order,
     Prompt,
+    Published,
     Synth,
     Table,
 )
@@ -34,6 +36,7 @@ __all__ = [
     "MAX_PROMPT_BYTES",
     "Budget",
     "Expectation",
+    "FallbackStep",
     "Limit",
     "Load",
     "Matrix",
@@ -41,6 +44,7 @@ __all__ = [
     "NeedsTable",
     "Options",
     "Order",
+    "Published",
     "Suite",
     "SuiteError",
     "Synth",
@@ -49,6 +53,7 @@ __all__ = [
 
 _Setting = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 MAX_SUITE_BYTES = 1 << 20
+MAX_PUBLISHED = 50
 
 
 class SuiteError(UsageError):
@@ -70,8 +75,18 @@ class Suite(Table):
     budget: Budget = Budget()
     expect: tuple[Expectation, ...] = ()
     limit: tuple[Limit, ...] = ()
+    fallback: tuple[FallbackStep, ...] = ()
+    """`[[fallback]]`: what `harness fallback` tries after the suite's first case; none: a ladder made of the matrix."""
+    published: Annotated[tuple[Published, ...], Field(max_length=MAX_PUBLISHED)] = ()
+    """`[[published]]`: what others have reported of such a case; the report shows it beside the results."""
     virtual: dict[_Setting, Annotated[str, Field(min_length=1, max_length=1024)]] = Field(default_factory=dict)
     """`[virtual]`: settings of the virtual phone, as `fault = "unplug:seconds=2@load"`; none on a physical one."""
+    _text: str | None = PrivateAttr(None)
+
+    @property
+    def text(self) -> str | None:
+        """The file it was read from, word for word; None: it was made up."""
+        return self._text
 
     @model_validator(mode="after")
     def _names(self) -> Suite:
@@ -86,6 +101,9 @@ class Suite(Table):
         for place, rules in (("expect", self.expect), ("limit", self.limit)):
             for number, rule in enumerate(rules):
                 self._check_rule(f"{place}[{number}]", rule)
+        for number, step in enumerate(self.fallback):
+            self._check_named(f"fallback[{number}]", "model", step.model, names)
+            self._check_named(f"fallback[{number}]", "load", step.load, list(self.loads))
         return self
 
     def _check_rule(self, place: str, rule: Matcher) -> None:
@@ -106,10 +124,19 @@ class Suite(Table):
                 there = ", ".join(str(value) for value in values) or "none"
                 raise ValueError(f"{place} matches no case: {key} {str(wanted)!r}, but the suite has {there}")
 
+    def _check_named(self, place: str, key: str, wanted: str | None, known: list[str]) -> None:
+        if wanted is not None and wanted not in known:
+            raise ValueError(f"{place}: {key} {wanted!r}, but the suite has {', '.join(known) or 'none'}")
+
     @property
     def digest(self) -> str:
-        """Twelve hex digits of everything that decides what is run and how; comments and layout do not count."""
-        return hashlib.sha256(self.model_dump_json(exclude={"description"}).encode()).hexdigest()[:12]
+        """Twelve hex digits of everything that decides what is run and how; comments and layout do not count.
+
+        Nor does the budget: what it left over is to be run with more of it. Nor the ladder, which no run climbs, nor
+        what others have published.
+        """
+        decides = self.model_dump_json(exclude={"description", "budget", "fallback", "published"})
+        return hashlib.sha256(decides.encode()).hexdigest()[:12]
 
 
 def load_suite(path: Path) -> Suite:
@@ -117,7 +144,8 @@ def load_suite(path: Path) -> Suite:
     try:
         if path.stat().st_size > MAX_SUITE_BYTES:
             raise SuiteError(f"{path}: more than {MAX_SUITE_BYTES} bytes; a suite is a small text file")
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
     except OSError as error:
         raise SuiteError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -128,7 +156,9 @@ def load_suite(path: Path) -> Suite:
         places = [_place(item["loc"], item["msg"]) for item in error.errors(include_url=False, include_input=False)]
         raise SuiteError(f"{path}: " + "; ".join(places)) from error
     models = tuple(_resolve(model, path.parent) for model in suite.models)
-    return suite.model_copy(update={"models": models})
+    suite = suite.model_copy(update={"models": models})
+    suite._text = text
+    return suite
 
 
 def _place(location: tuple[int | str, ...], message: str) -> str:
@@ -139,4 +169,5 @@ def _place(location: tuple[int | str, ...], message: str) -> str:
 def _resolve(model: ModelEntry, folder: Path) -> ModelEntry:
     if model.path is None or model.path.is_absolute():
         return model
-    return model.model_copy(update={"path": folder / model.path})
+    # absolute, so that the suite's digest is the same from whatever folder the command is given
+    return model.model_copy(update={"path": folder.resolve() / model.path})

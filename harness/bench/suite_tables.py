@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from harness.bench.run_options import PreflightMode
 from harness.bench.synth import RECIPES, Recipe
 from harness.core.job import Backend, CacheState, Engine, PrewarmMode, Variant
 from harness.core.units import UnitError, parse_bytes
@@ -44,16 +45,20 @@ def _https(url: str) -> str:
     return url
 
 
-Size = Annotated[int, BeforeValidator(_size)]
+_SIZE_TEXT = r"^[0-9]{1,18}(\.[0-9]{1,9})? ?(B|KB|MB|GB|KiB|MiB|GiB)$"
+# the second argument is what the JSON Schema says a suite file has there
+Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=Annotated[str, Field(pattern=_SIZE_TEXT)])]
 Prompt = Annotated[str, Field(min_length=1), AfterValidator(_fits_the_wire)]
 MaxTokens = Annotated[int, Field(ge=1, le=1 << 20)]
+MAX_COPIES = 64
+Copies = Annotated[int, Field(ge=1, le=MAX_COPIES)]
 _IosVersion = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){0,2}$")]
 
 
 class Table(BaseModel):
     """Unknown keys are refused: a misspelt limit that is silently ignored is worse than none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Synth(Table):
@@ -100,7 +105,7 @@ class ModelEntry(Table):
     """Relative to the suite file."""
     url: Annotated[str, Field(max_length=MAX_URL_CHARS), AfterValidator(_https)] | None = None
     """Fetched by `harness models fetch`, never by a run; needs `sha256`."""
-    synth: Annotated[Synth, BeforeValidator(_synth)] | None = None
+    synth: Annotated[Synth, BeforeValidator(_synth, json_schema_input_type=str | Synth)] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Of the whole file; a file with another one is refused."""
     quantization: Annotated[str, Field(max_length=32)] | None = None
@@ -130,6 +135,7 @@ class Load(Table):
     prewarm_chunk_bytes: Annotated[int, Field(ge=4096, le=1 << 30)] | None = None
     warmup: bool | None = None
     guard_reserve_bytes: Annotated[int, Field(ge=0, le=1 << 40)] | None = None
+    copies: Copies | None = None
 
 
 class Matrix(Table):
@@ -138,8 +144,8 @@ class Matrix(Table):
     engines: Annotated[tuple[Engine, ...], Field(min_length=1)] = (Engine.LITERT_LM,)
     backends: Annotated[tuple[Backend, ...], Field(min_length=1)] = (Backend.CPU,)
     caches: Annotated[tuple[CacheState, ...], Field(min_length=1)] = (CacheState.COLD,)
-    variants: Annotated[tuple[Variant, ...], Field(min_length=1)] = (Variant.PLAIN,)
-    """Build variants of the app: what its entitlements allow it."""
+    variants: tuple[Variant, ...] = ()
+    """Build variants of the app: what its entitlements allow it. None: the plain one, or the only app given."""
     max_tokens: tuple[MaxTokens, ...] = ()
     loads: tuple[Name, ...] = ()
     """Names of `[loads.NAME]` tables."""
@@ -188,6 +194,10 @@ class Options(Table):
     """One whole load and unload before the measured one, in the same process."""
     guard_reserve_bytes: Annotated[int, Field(ge=0, le=1 << 40)] | None = None
     """Stop the load when less than this is left below the footprint limit; the trial is then a load_error."""
+    copies: Copies = 1
+    """Engines of the same file in one process, loaded one after another, all kept; the last one generates."""
+    preflight: PreflightMode = PreflightMode.RECORD
+    """What becomes of a prediction, from the model's file and the phone's limits, that a model will not load."""
     progress_limit_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     """Without a new phase, token or result for so long (beside `hold_ms`), the trial is `hung`."""
     grace_s: Annotated[float, Field(ge=0, le=600)] = GRACE_S
@@ -222,7 +232,44 @@ class NeedsTable(Table):
 
 
 class Budget(Table):
-    """`[budget]`: no trial begins once one of these is used up; `harness run --resume` goes on with the rest."""
+    """`[budget]`: no trial begins that would go beyond one of these; `harness run --resume` goes on with the rest."""
 
     max_s: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = None
     max_push: Size | None = None
+
+
+class Published(Table):
+    """`[[published]]`: what others have reported of such a case: shown beside the results as theirs."""
+
+    what: Annotated[str, Field(min_length=1, max_length=500)]
+    figure: Annotated[str, Field(min_length=1, max_length=200)]
+    """As they give it, in their words and units."""
+    source: Annotated[str, Field(max_length=MAX_URL_CHARS), AfterValidator(_https)]
+
+
+class FallbackStep(Table):
+    """`[[fallback]]`: a step of the ladder of `harness fallback`, told by what it changes of the suite's first case."""
+
+    model: Name | None = None
+    engine: Engine | None = None
+    backend: Backend | None = None
+    cache: CacheState | None = None
+    variant: Variant | None = None
+    max_tokens: MaxTokens | None = None
+    context: MaxTokens | None = None
+    """Of a synthetic model: made anew with this context. On MediaPipe: the same as `max_tokens`."""
+    load: Name | None = None
+    """The name of a `[loads.NAME]` table."""
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> FallbackStep:
+        if not self.changes:
+            raise ValueError('a [[fallback]] step changes something, as backend = "cpu"')
+        if self.context is not None and self.max_tokens is not None:
+            raise ValueError("give context or max_tokens, not both")
+        return self
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Only what is given."""
+        return self.model_dump(exclude_none=True)

@@ -15,11 +15,14 @@ from harness.analysis.summary import sample_gaps, telemetry_figures
 from harness.bench.attempt import Attempt
 from harness.bench.cable import CableWatch
 from harness.bench.drive import AttemptRunner
+from harness.bench.limits import checked
 from harness.bench.listener import Listener
 from harness.bench.models import LocalModel
 from harness.bench.plan import Case, PlannedTrial
+from harness.bench.preflight import Preflights, with_error
 from harness.bench.ready import wait_until_ready
 from harness.bench.step_log import StepLog
+from harness.bench.suite_rules import Limit
 from harness.core.errors import HarnessError
 from harness.core.job import CacheState, Guard, Job, Prewarm
 from harness.core.outcome import Evidence, EvidenceKind, HostFailure, Known, Outcome, classify
@@ -46,28 +49,62 @@ def new_id(now: datetime) -> str:
 
 
 class TrialRunner:
-    """Runs trials of one run on one phone, and remembers which weight caches they have left there."""
+    """Runs trials of one run in one app on one phone, and remembers which weight caches they have left there."""
 
-    def __init__(self, session: PhoneSession, store: ResultStore, run_id: str, listener: Listener) -> None:
+    def __init__(
+        self,
+        session: PhoneSession,
+        store: ResultStore,
+        run_id: str,
+        listener: Listener,
+        book: ReportBook,
+        preflights: Preflights,
+    ) -> None:
+        """`book`: the phone's, so shared with the other apps on it."""
         self._session = session
         self._store = store
         self._run_id = run_id
         self._listener = listener
         self._warm_caches: set[tuple[str, str, str]] = set()
-        self._book = ReportBook()
+        self._book = book
         self._attempt = Attempt()
         self._condition = PhoneCondition()
         self._cooled_ns = 0
+        self._limits: tuple[Limit, ...] = ()
+        self._preflights = preflights
+        self._at_hand: tuple[Case, LocalModel] | None = None
+        self._fill = False
+        """Whether the trial at hand needs its weight cache filled first."""
         self.steps = StepLog()
         """Of the trial at hand, or of the last one."""
+
+    @property
+    def pushed_bytes(self) -> int:
+        """What has gone to the phone for this app's trials so far."""
+        return self._session.pushed_bytes
+
+    async def preflight_refusal(self, planned: PlannedTrial, model: LocalModel) -> str | None:
+        """Why the trial is not begun although there is room for it in the budget; None: it is."""
+        return await self._preflights.refusal(planned.case, model, fill=self._fills_first(planned.case, model))
+
+    def _fills_first(self, case: Case, model: LocalModel) -> bool:
+        cache = (model.sha256, case.engine, case.backend)
+        return case.cache is CacheState.WARM and cache not in self._warm_caches
+
+    async def missing_bytes(self, model: LocalModel) -> int:
+        """What a trial with the model would have to push. Raises StepError."""
+        return await self._session.missing_bytes(model.path, model.sha256, model.size_bytes)
 
     async def run(self, planned: PlannedTrial, model: LocalModel) -> TrialRecord:
         """The finished record, also when the trial failed. Re-raises a cancellation after the record is kept."""
         self.steps = StepLog()
+        self._at_hand, self._fill = (planned.case, model), self._fills_first(planned.case, model)
         with self.steps.step("begin"):
+            await self._preflights.model_file(model)
             record = self._store.begin(self._first_record(planned, model))
         self._attempt = Attempt()
         self._condition, self._cooled_ns = PhoneCondition(), 0
+        self._limits = planned.case.limits
         async with CableWatch(self._session.transport, planned.case.options.grace_s) as cable:
             try:
                 pushed = await self._prepare(planned.case, model, cable)
@@ -78,7 +115,7 @@ class TrialRunner:
                 # Ctrl-C, or a fault of our own: the record says so, and the error goes on its way
                 if self._attempt.host_failure is None:
                     self._fail(HostFailure(Outcome.HARNESS_ERROR, "trial", _blame(error)))
-                self._finish(record, cable)
+                self._finish(replace(record, cut_short=True), cable)
                 raise
             return self._finish(record, cable)
 
@@ -92,6 +129,8 @@ class TrialRunner:
                 )
             with self.steps.step("app"):
                 await cable.persist(session.ensure_app, once_more=False)
+            with self.steps.step("preflight"):
+                await self._preflights.before_push(case, model, fill=self._fill)
             with self.steps.step("model"):
                 return await session.ensure_model(model.path, model.sha256, case.options.grace_s)
         except StepError as error:
@@ -172,7 +211,10 @@ class TrialRunner:
             self._attempt = runner.attempt
             if self._condition.clock_offset_ns is not None:
                 self._attempt.findings.phone_clock_offsets_ns.append(self._condition.clock_offset_ns)
-            await runner.run(job)
+            try:
+                await runner.run(job)
+            finally:
+                self._preflights.hear(self._attempt.app_reading, self._attempt.observation.hello)
 
     def _first_record(self, planned: PlannedTrial, model: LocalModel) -> TrialRecord:
         case, facts, now = planned.case, self._session.facts, datetime.now(UTC)
@@ -182,6 +224,8 @@ class TrialRunner:
             suite=case.suite,
             case=case.name,
             ordinal=planned.ordinal,
+            attempt=planned.attempt,
+            suite_digest=case.suite_digest,
             state=TrialState.RUNNING,
             started_at=now.isoformat(),
             host_pid=os.getpid(),
@@ -193,6 +237,7 @@ class TrialRunner:
             device_os_version=facts.os_version,
             device_os_build=facts.os_build,
             device_settings=facts.settings,
+            app_variant=self._session.runner.variant,
             engine=case.engine,
             model_name=model.name,
             model_file=model.path.name,
@@ -209,7 +254,9 @@ class TrialRunner:
             prewarm_chunk_bytes=case.options.prewarm_chunk_bytes if case.options.prewarm else None,
             warmup=case.options.warmup,
             guard_reserve_bytes=case.options.guard_reserve_bytes,
+            copies=case.options.copies,
             expected_outcome=case.expected,
+            **self._preflights.model_columns(model),
         )
 
     def _finish(self, record: TrialRecord, cable: CableWatch) -> TrialRecord:
@@ -254,6 +301,7 @@ class TrialRunner:
             ),
             pid=attempt.pid,
             phases=tuple(seen.phases),
+            notices=tuple(seen.notices),
             # the step that writes this record is in it without its end
             host_steps=self.steps.steps(offset_ns),
             cuts=tuple(cut.on_app_clock(offset_ns) for cut in cable.cuts),
@@ -286,6 +334,10 @@ class TrialRunner:
             phone_clock_offset_end_ns=phone_clocks[1] if len(phone_clocks) > 1 else None,
             artifacts_dir=f"artifacts/{record.trial_id}",
         )
+        assert self._at_hand is not None, "a trial is at hand"
+        told = self._preflights.columns(*self._at_hand, fill=self._fill)
+        done = replace(done, **with_error(told, done.outcome, done.peak_footprint_bytes))
+        done = replace(done, broken_limits=checked(done, self._limits))
         try:
             return self._store.finish(done, readings)
         except (HarnessError, ValueError, TypeError) as error:
@@ -294,7 +346,7 @@ class TrialRunner:
             reason = f"{done.reason!a}; its figures could not be kept: {error!a}"
             bare = replace(
                 record, finished_at=done.finished_at, outcome=done.outcome, outcome_family=done.outcome_family,
-                reason=reason, artifacts_dir=done.artifacts_dir,
+                reason=reason, artifacts_dir=done.artifacts_dir, broken_limits=done.broken_limits,
             )  # fmt: skip  # one field a line would hide what is kept
             return self._store.finish(bare, [])
 
@@ -328,6 +380,7 @@ def _job(case: Case, pushed: PushedModel, model: LocalModel) -> Job:
         prewarm=None if options.prewarm is None else Prewarm(options.prewarm, options.prewarm_chunk_bytes),
         warmup=options.warmup,
         guard=None if options.guard_reserve_bytes is None else Guard(options.guard_reserve_bytes),
+        copies=options.copies,
     )
 
 

@@ -64,6 +64,8 @@ def describe(record: TrialRecord) -> str:
         figures.append(f"first token {record.ttft_ns / NS_PER_MS:.0f} ms")
     if record.outcome != record.expected_outcome:
         figures.append(f"expected {record.expected_outcome}")
+    if record.broken_limits:
+        figures.append(f"over the limits: {record.broken_limits}")
     if record.outcome != "loaded":
         figures.append(record.reason or "")
     return f"{record.outcome}: {', '.join(figures)}"

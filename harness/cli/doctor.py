@@ -36,7 +36,9 @@ _LIBRARIES = ("pymobiledevice3", "tidevice")
 
 def doctor(
     device: Annotated[str, typer.Option("--device", metavar="WORD", help=f"One phone: {FORMS}.")],
-    runner: Annotated[str, typer.Option("--runner", help="auto, python, or the path of a signed .ipa.")] = "auto",
+    runner: Annotated[
+        str, typer.Option("--runner", help="auto, python, swift, or the path of a signed .ipa.")
+    ] = "auto",
     transport: Annotated[
         str, typer.Option("--transport", help="auto, or the client library that does what it can.")
     ] = "auto",
@@ -62,12 +64,11 @@ def doctor(
 async def _examine(word: DeviceWord, runner: str, transport: str, lease_wait_s: float, as_json: bool) -> int:
     from harness.device.combined import parse_transport
     from harness.device.doctor import STEPS, Checkup, Patient, walk
-    from harness.runner.package import read_ipa
+    from harness.runner.choice import parse_runner
 
     parse_transport(transport)
-    if runner not in ("auto", "python"):
-        # a wrong path is no finding about the phone
-        read_ipa(Path(runner))
+    # a wrong path is no finding about the phone
+    parse_runner((runner,))
     checkup, name = Checkup(), None
     with tempfile.TemporaryDirectory(prefix="harness-doctor-") as scratch:
         patient = Patient(

@@ -1,4 +1,4 @@
-"""`harness explain`: why a trial ended as it did, in plain words."""
+"""`harness explain`: why a trial ended as it did, in plain words, and what its evidence advises."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import typer
 
 from harness.cli.console import print_json
 from harness.core.errors import UsageError
-from harness.core.record import TrialRecord
+from harness.core.record import TrialRecord, TrialState
 from harness.core.text import printable
 
 if TYPE_CHECKING:
+    from harness.core.model_file import ModelFile
     from harness.store.database import ResultStore
 
 LAST = "last"
@@ -26,9 +27,18 @@ MAX_FILES = 100
 def explain(
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial's id, the begin of one, or last.")],
     results: Annotated[Path, typer.Option("--results", help="The results folder.")] = Path("results"),
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: the record and the explanation.")] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", help="The trial's model file, for advice on its figures; a made one is found by itself."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For machines: the record, the explanation and the advice.")
+    ] = False,
 ) -> None:
-    """Tell the chain of evidence behind a trial's outcome."""
+    """Tell the chain of evidence behind a trial's outcome, and what it advises."""
+    from harness.analysis.advice import advise
     from harness.report.explanation import explain as explain_record
     from harness.store.database import ResultStore
 
@@ -36,16 +46,49 @@ def explain(
         raise UsageError(f"{results} holds no results (no runs.db); run a suite first: harness run SUITE.toml")
     with ResultStore.open(results) as store:
         record = find_trial(store, trial)
-    sections = explain_record(record, kept_files(results, record))
+        neighbours = store.trials(
+            state=TrialState.DONE.value,
+            device_kind=record.device_kind,
+            device_product_type=record.device_product_type,
+        )
+    advice = advise(record, neighbours, model_of(record, model))
+    sections = explain_record(record, kept_files(results, record), advice)
     if as_json:
         told = [{"title": section.title, "lines": section.lines} for section in sections]
-        print_json({"trial": asdict(record), "explanation": told})
+        print_json({"trial": asdict(record), "explanation": told, "advice": [asdict(one) for one in advice]})
         return
     typer.echo(f"Trial {record.trial_id}")
     for section in sections:
         typer.echo(f"\n{section.title}")
         for line in section.lines:
             typer.echo(f"  {printable(line)}")
+
+
+def model_of(record: TrialRecord, given: Path | None) -> ModelFile | None:
+    """What the trial's model file says of itself; None where the file is not at hand any more.
+
+    Raises UsageError for a given file that is no model, or another one than the trial's.
+    """
+    from harness.bench.fetch import find_fetched
+    from harness.bench.model_files import inspect_model
+    from harness.bench.models import models_folder
+
+    made = models_folder() / Path(record.model_file).name
+    path = given or find_fetched(models_folder(), record.model_sha256) or made
+    if given is None and not (path.is_file() and path.stat().st_size == record.model_bytes):
+        return None
+    try:
+        model = inspect_model(path)
+    except UsageError:
+        if given is not None:
+            raise
+        return None
+    if model.size_bytes != record.model_bytes:
+        raise UsageError(
+            f"{path} has {model.size_bytes} bytes, the trial's {record.model_file} had {record.model_bytes}: "
+            "give the file that the trial loaded"
+        )
+    return model
 
 
 def kept_files(results: Path, record: TrialRecord) -> list[str]:

@@ -8,7 +8,7 @@ import traceback
 import typer
 
 from harness import __version__
-from harness.cli import devices, doctor, exits, explain, models, report, run, runner, virtual
+from harness.cli import devices, doctor, exits, explain, fallback, fit, models, plan, report, run, runner, virtual
 from harness.cli.console import talk
 from harness.core.errors import DeviceError, HarnessError, UsageError
 
@@ -22,7 +22,10 @@ app = typer.Typer(
 )
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
+app.command("plan")(plan.plan)
 app.command("run")(run.run)
+app.command("fallback")(fallback.fallback)
+app.command("fit")(fit.fit_model)
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
 app.add_typer(runner.app, name="runner")

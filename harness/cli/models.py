@@ -1,4 +1,4 @@
-"""`harness models make`: synthetic models to try the harness with."""
+"""`harness models …`: synthetic models to try the harness with, and the verbs of the files beside this one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Annotated
 import typer
 
 from harness.cli.console import RunDisplay, print_json
+from harness.cli.models_fetch import fetch_models
+from harness.cli.models_inspect import inspect_file
 from harness.core.errors import UsageError
 
 app = typer.Typer(help="Model files.", no_args_is_help=True, rich_markup_mode=None)
+app.command("inspect")(inspect_file)
+app.command("fetch")(fetch_models)
 
 
 @app.callback()

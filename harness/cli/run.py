@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.bench.run_options import LEASE_WAIT_S
+from harness.bench.run_options import LEASE_WAIT_S, PreflightMode
 from harness.cli import exits
 from harness.cli.console import RunDisplay, print_json, print_table, talk
 from harness.core.errors import DeviceError
 from harness.core.outcome import Family, Outcome
 from harness.core.phone import FORMS, DeviceWord, parse_device_word
 from harness.core.text import printable
+
+# Trials that a line names.
+MAX_NAMED = 5
 
 if TYPE_CHECKING:
     from harness.bench.conductor import RunResult
@@ -29,7 +33,10 @@ def run(
         list[str], typer.Option("--device", metavar="WORD", help=f"Repeatable, one after another: {FORMS}.")
     ],
     results: Annotated[Path, typer.Option("--results", help="Where records and pictures go.")] = Path("results"),
-    runner: Annotated[str, typer.Option("--runner", help="auto, python, swift, or the path of an .ipa.")] = "auto",
+    runner: Annotated[
+        list[str] | None,
+        typer.Option("--runner", help="auto, python, swift, or the path of an .ipa; repeatable, one .ipa a variant."),
+    ] = None,
     transport: Annotated[
         str, typer.Option("--transport", help="auto, or the client library that does what it can on the phone.")
     ] = "auto",
@@ -42,6 +49,16 @@ def run(
             "--keep", metavar="NAME", help="Never remove this model (file name, digest's begin) from the phone."
         ),
     ] = None,
+    preflight: Annotated[
+        PreflightMode | None,
+        typer.Option(
+            "--preflight",
+            help="Instead of the suite's: keep predictions (record), skip what will not load (stop), off.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest run of this suite on that phone that was cut short.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Records for machines instead of the table.")] = False,
 ) -> None:
     """Run a suite on a phone, or on one after another, keep every record, print a table, and draw the report."""
@@ -51,13 +68,19 @@ def run(
     from harness.device.registry import expand
 
     suite = load_suite(suite_file)
-    options = RunOptions(runner=runner, transport=transport, keep=tuple(keep or ()), lease_wait_s=lease_wait)
+    options = RunOptions(
+        runner=tuple(runner or ("auto",)),
+        transport=transport,
+        keep=tuple(keep or ()),
+        preflight=preflight,
+        lease_wait_s=lease_wait,
+    )
     code, told = 0, []
     try:
         phones = asyncio.run(expand(words))
         for phone in phones:
             try:
-                result, page = _run_on(suite, phone, results, options)
+                result, page = _run_on(suite, phone, results, options, resume=resume)
             except DeviceError as error:
                 # the other phones have nothing to do with it
                 if len(phones) == 1:
@@ -65,13 +88,16 @@ def run(
                 talk(f"error: --device={phone.text}: {error}")
                 code = max(code, exits.DEVICE)
                 continue
-            told.append({"run_id": result.run_id, "report": str(page), "trials": [asdict(r) for r in result.records]})
-            if not as_json:
+            told.append(_for_machines(result, page))
+            if not as_json and page is not None:
                 _print_summary(results, result)
                 typer.echo(f"report: {page}")
             code = max(code, _exit_code(result))
     except KeyboardInterrupt:
-        talk(f"interrupted; the app on the phone has been ended, what was recorded is kept in {results}")
+        talk(
+            f"interrupted; the app on the phone has been ended, what was recorded is kept in {results}; "
+            "go on with the same command and --resume"
+        )
         raise typer.Exit(exits.INTERRUPTED) from None
     if as_json:
         # by what was asked and not by what was there: who asks for several gets a list
@@ -79,13 +105,17 @@ def run(
     raise typer.Exit(code)
 
 
-def _run_on(suite: Suite, phone: DeviceWord, results: Path, options: RunOptions) -> tuple[RunResult, Path]:
-    """The suite on one phone, and the page with its report."""
+def _run_on(
+    suite: Suite, phone: DeviceWord, results: Path, options: RunOptions, *, resume: bool
+) -> tuple[RunResult, Path | None]:
+    """The suite on one phone, and the page with its report; None where nothing was run that counts."""
     from harness.bench.conductor import run_suite
     from harness.report.build import build_report
 
     with RunDisplay() as display:
-        result = asyncio.run(run_suite(suite, phone, results, display, options))
+        result = asyncio.run(run_suite(suite, phone, results, display, options, resume=resume))
+        if not result.counted:
+            return result, None
         display.step("draw the report", 0, 1)
         page = build_report(results, run_id=result.run_id).index
         display.step("draw the report", 1, 1)
@@ -102,11 +132,39 @@ def _print_summary(results: Path, result: RunResult) -> None:
     print_table(HEADINGS, rows, right=HEADINGS[5:])
 
 
+def _for_machines(result: RunResult, page: Path | None) -> dict[str, object]:
+    return {
+        "run_id": result.run_id,
+        "report": None if page is None else str(page),
+        "trials": [asdict(record) for record in result.records],
+        "not_run": [{"trial": one.planned.name, "reason": one.reason} for one in result.not_run],
+    }
+
+
 def _exit_code(result: RunResult) -> int:
-    """0 as expected, 1 a model did not do as expected, 3 the device was in the way, 4 we were."""
+    """0 as expected, 1 a model did not do as expected or not all was run, 3 the device was in the way, 4 we were."""
     families = {Outcome(record.outcome).family for record in result.unexpected if record.outcome is not None}
     codes = {Family.HOST: exits.HARNESS, Family.DEVICE: exits.DEVICE}
     code = max((codes.get(family, exits.MODEL_FAILED) for family in families), default=0)
     if code:
-        talk(f"{len(result.unexpected)} of {len(result.records)} trials did not end as expected")
+        talk(f"{len(result.unexpected)} of {len(result.counted)} trials did not end as expected")
+    if result.over_limits:
+        talk(f"{len(result.over_limits)} of {len(result.counted)} trials broke a limit of the suite")
+        code = max(code, exits.MODEL_FAILED)
+    if result.not_run:
+        _tell_not_run(result)
+        code = max(code, exits.MODEL_FAILED)
     return code
+
+
+def _tell_not_run(result: RunResult) -> None:
+    total = len(result.records) + len(result.not_run)
+    for reason, ones in groupby(result.not_run, key=lambda one: one.reason):
+        names = [one.planned.name for one in ones]
+        more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        talk(f"not run, {len(names)} of {total}: {', '.join(names[:MAX_NAMED])}{more}: {reason}")
+    if any(one.by_budget for one in result.not_run):
+        again = "the whole budget is there again, and it may be raised in the suite"
+        talk(f"go on with the same command and --resume: {again}")
+    if not all(one.by_budget for one in result.not_run):
+        talk("to try what is not expected to load all the same: --preflight=record")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import print_json, talk
+from harness.core.job import Variant
 
 if TYPE_CHECKING:
     from harness.runner.bundle import BuiltRunner
@@ -35,8 +36,9 @@ def build(
     edition: Annotated[
         Edition, typer.Option("--edition", help="auto: swift where a Swift toolchain is, else python.")
     ] = Edition.AUTO,
-    increased_memory_limit: Annotated[bool, typer.Option(help="With the entitlement of this name.")] = False,
-    extended_virtual_addressing: Annotated[bool, typer.Option(help="With the entitlement of this name.")] = False,
+    variant: Annotated[
+        Variant, typer.Option("--variant", help="Its entitlements, and so its memory limits.")
+    ] = Variant.PLAIN,
 ) -> None:
     """Build the runner that a virtual iPhone runs (a physical one needs the Swift app, built by Xcode and signed)."""
     from harness.runner.build import build_ipa
@@ -47,22 +49,10 @@ def build(
     commit = head_commit()
     built: BuiltRunner
     if edition is Edition.SWIFT or (edition is Edition.AUTO and shutil.which("swift")):
-        built = build_swift_ipa(
-            out,
-            swift_cache(),
-            commit=commit,
-            increased_memory_limit=increased_memory_limit,
-            extended_virtual_addressing=extended_virtual_addressing,
-            step=_tell,
-        )
+        built = build_swift_ipa(out, swift_cache(), variant=variant, commit=commit, step=_tell)
     else:
-        built = build_ipa(
-            out,
-            commit=commit,
-            increased_memory_limit=increased_memory_limit,
-            extended_virtual_addressing=extended_virtual_addressing,
-        )
-    print_json({"path": str(built.path), "bundle_id": built.bundle_id, "build": built.build, "version": built.version})
+        built = build_ipa(out, variant=variant, commit=commit)
+    print_json({**asdict(built), "path": str(built.path)})
 
 
 @app.command("show")

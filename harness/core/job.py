@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 
 
@@ -70,7 +70,7 @@ class Guard:
 class Job:
     """The `job` of a `run` command; `model` is a path under the app's Documents folder.
 
-    Optional fields that are None are not sent; the runner then does not do that step.
+    Optional fields are sent only when they ask for something; an older runner knows no newer ones.
     """
 
     model: str
@@ -88,11 +88,24 @@ class Job:
     warmup: bool = False
     """One whole load and unload before the measured one."""
     guard: Guard | None = None
+    copies: int = 1
+    """Engines of the same file, loaded one after another and kept beside one another; the last generates."""
 
     def filling_the_cache(self) -> Job:
         """A load that is only to leave a weight cache behind: nothing else of it is wanted."""
-        return replace(self, cache=CacheState.COLD, decode_tokens=0, hold_ms=0, prewarm=None, warmup=False, guard=None)
+        return replace(
+            self,
+            cache=CacheState.COLD,
+            decode_tokens=0,
+            hold_ms=0,
+            prewarm=None,
+            warmup=False,
+            guard=None,
+            copies=1,
+        )
 
     def to_wire(self) -> dict[str, object]:
-        """The JSON object of the wire language, without absent fields (an older runner knows no newer ones)."""
-        return {name: value for name, value in asdict(self).items() if value is not None and value is not False}
+        """The JSON object of the wire language, without optional fields that ask for nothing."""
+        unasked = {field.name: field.default for field in fields(self)}
+        given = asdict(self)
+        return {name: value for name, value in given.items() if value is not None and value != unasked[name]}

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from harness.core.outcome import Evidence
-from harness.core.telemetry import Cut, HostStep, Phase, SampleGap
+from harness.core.telemetry import Cut, HostStep, Notice, Phase, SampleGap
 
 
 class TrialState(StrEnum):
@@ -36,6 +36,11 @@ class TrialRecord:
     case: str = _column("Name of the case: model, engine, backend, cache state.")
     ordinal: int = _column("Number of the trial within its case, from 1; 0 and below: a warm-up, not counted.")
     attempt: int = _column("From 1; higher when an earlier one of this trial was cut short with its run.", default=1)
+    cut_short: bool = _column(
+        "Whether its run ended before it did (Ctrl-C, a killed process): such a trial is run again when the run is "
+        "resumed, and its next attempt counts in its place.",
+        default=False,
+    )
     suite_digest: str | None = _column(
         "Digest of everything in the suite that decides what is run; None: a trial without a suite file.", default=None
     )
@@ -105,7 +110,10 @@ class TrialRecord:
     guard_reserve_bytes: int | None = _column(
         "Distance from the footprint limit at which the runner itself stops the load.", "bytes", None
     )
-    app_variant: str = _column("Build variant of the app asked for.", default="plain")
+    copies: int = _column(
+        "Engines of the file, one beside the other in one process; `load_ns` is the first one's.", default=1
+    )
+    app_variant: str = _column("Build variant of the app: which entitlements it was built to have.", default="plain")
     expected_outcome: str = _column("What the suite expects.")
 
     # what was to be expected, from the model's file and the phone's limits, before a byte was pushed
@@ -115,7 +123,10 @@ class TrialRecord:
     preflight_reason: str | None = _column("The same in words, or why no prediction was possible.", default=None)
     predicted_peak_footprint_bytes: int | None = _column("Predicted peak of the footprint.", "bytes", None)
     predicted_address_bytes: int | None = _column(
-        "Predicted private writable address space (what the allocation limit is on).", "bytes", None
+        "Predicted private writable address space of the load (what the allocation limit is on).", "bytes", None
+    )
+    prediction_calibration: float | None = _column(
+        "By what the prediction was corrected, from the errors of earlier records; None: it was not.", "ratio", None
     )
     prediction_error: float | None = _column(
         "Predicted over measured peak footprint, minus 1; only of trials that loaded.", "ratio", None
@@ -140,6 +151,12 @@ class TrialRecord:
         "Times in which the phone was not attached, on the host's monotonic clock and on the app's.", "JSON", ()
     )
 
+    notices: tuple[Notice, ...] = _column(
+        "What the phone told the app unasked, on the app's clock: memory warnings, changes of thermal state and of Low "
+        "Power Mode; the first 64.",
+        "JSON",
+        (),
+    )
     broken_limits: str | None = _column(
         "The suite's limits that the figures break, in words; empty: all kept; None: none was checked.", default=None
     )

@@ -125,6 +125,18 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """What the phone told the app unasked."""
+
+    kind: str
+    """`memory_warning`, `memory_pressure`, `thermal`, `low_power`, or what a newer runner calls it."""
+    at_ns: int
+    """On the app's clock."""
+    text: str | None = None
+    """The new state, as `serious` or `on`; None for a warning."""
+
+
+@dataclass(frozen=True)
 class SampleGap:
     """Two samples further apart than they should be: when the first was taken, and how long nothing followed."""
 

@@ -57,6 +57,10 @@ def tell_nobody(text: str) -> None:
     """Is told, and tells nobody."""
 
 
+def count_nothing(pushed_bytes: int) -> None:
+    """Is told, and counts nothing."""
+
+
 @dataclass(frozen=True)
 class PushOptions:
     """What a push may do, and who is told what it does."""
@@ -69,6 +73,8 @@ class PushOptions:
     grace_s: float = GRACE_S
     """How long the phone may be absent after a cut."""
     reserve_bytes: int = RESERVE_BYTES
+    count: Callable[[int], None] = count_nothing
+    """Takes bytes as the phone acknowledges them, also those of a push that fails later."""
 
 
 DEFAULTS = PushOptions()
@@ -84,6 +90,18 @@ async def push_model(
 ) -> PushedModel:
     """Raises StepError (push_failed, or lost when the phone stays away) naming what went wrong."""
     return await _Push(transport, bundle_id, model, sha256, progress, options).run()
+
+
+async def missing_bytes(transport: Transport, bundle_id: str, name: str, sha256: str, size_bytes: int) -> int:
+    """What `push_model` would have to write now; 0: the phone has the model. Raises StepError."""
+    if await transport.installed_app(bundle_id) is None:
+        return size_bytes
+    target = model_path(sha256, name)
+    async with transport.container(bundle_id) as container:
+        if await container.size(target) == size_bytes:
+            return 0
+        part_bytes = await container.size(f"{target}{PART_ENDING}")
+    return size_bytes if part_bytes is None or part_bytes > size_bytes else size_bytes - safe_offset(part_bytes)
 
 
 async def forget_model(transport: Transport, bundle_id: str, sha256: str) -> None:
@@ -231,7 +249,9 @@ class _Push:
         return safe_offset(part_bytes)
 
     def _note_progress(self, acknowledged_bytes: int) -> None:
-        self.pushed_bytes += acknowledged_bytes - (self.acknowledged_bytes or 0)
+        new_bytes = acknowledged_bytes - (self.acknowledged_bytes or 0)
+        self.pushed_bytes += new_bytes
+        self.options.count(new_bytes)
         self.acknowledged_bytes = acknowledged_bytes
         self.progress(f"push {self.model.name}", ByteCount(acknowledged_bytes), ByteCount(self._size_bytes))
 

@@ -58,6 +58,11 @@ class AppReading:
     thermal: ThermalState | None = None
     low_power: bool | None = None
     ram_bytes: int | None = None
+    footprint_bytes: int | None = None
+    """Of the app itself, before it has loaded anything."""
+    available_bytes: int | None = None
+    largest_mapping_bytes: int | None = None
+    """Of private memory, as the app found by trying."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from harness.core.phone import PhoneFacts
 from harness.device.errors import StepError
 from harness.device.interface import InstalledApp, Progress, Transport
 from harness.device.presence import GRACE_S
-from harness.device.push import PushedModel, PushOptions, Tell, forget_model, push_model, tell_nobody
+from harness.device.push import PushedModel, PushOptions, Tell, forget_model, missing_bytes, push_model, tell_nobody
 from harness.runner.bundle import BuiltRunner
 
 START_LIMIT_S = 20.0
@@ -43,6 +43,8 @@ class PhoneSession:
         self._pushed: dict[str, PushedModel] = {}
         self._tell = tell
         self._keep = keep
+        self.pushed_bytes = 0
+        """What the pushes of this session have written and the phone has acknowledged."""
 
     @property
     def facts(self) -> PhoneFacts:
@@ -78,11 +80,20 @@ class PhoneSession:
         The least recently used models give way to it, never one of this session. Raises StepError (push_failed, lost).
         """
         if sha256 not in self._pushed:
-            options = PushOptions(self._tell, self._keep, frozenset(self._pushed), grace_s)
+            options = PushOptions(self._tell, self._keep, frozenset(self._pushed), grace_s, count=self._count)
             self._pushed[sha256] = await push_model(
                 self.transport, self.runner.bundle_id, model, sha256, self._progress, options
             )
         return self._pushed[sha256]
+
+    def _count(self, pushed_bytes: int) -> None:
+        self.pushed_bytes += pushed_bytes
+
+    async def missing_bytes(self, model: Path, sha256: str, size_bytes: int) -> int:
+        """What `ensure_model` would have to push. Raises StepError."""
+        if sha256 in self._pushed:
+            return 0
+        return await missing_bytes(self.transport, self.runner.bundle_id, model.name, sha256, size_bytes)
 
     async def forget_model(self, sha256: str) -> None:
         """Removes the model from the phone, so that it is pushed anew. Raises StepError."""

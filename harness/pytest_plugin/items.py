@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from harness.bench.budget import BudgetMeter
+from harness.bench.kept_suites import keep_suite
 from harness.bench.plan import PlannedTrial, plan_trials
 from harness.bench.suite import Suite, load_suite
 from harness.core.errors import DeviceError, HarnessError
@@ -38,6 +40,7 @@ PROPERTIES = (
     "device_product_type",
     "device_os_version",
     "device_settings",
+    "app_variant",
     "engine_version",
     "backend_requested",
     "backend_effective",
@@ -53,6 +56,7 @@ PROPERTIES = (
     "kernel_peak_resident_bytes",
     "footprint_limit_bytes",
     "host_peak_footprint_bytes",
+    "broken_limits",
     "telemetry_file",
 )
 
@@ -64,13 +68,22 @@ class UnexpectedOutcome(Exception):
         super().__init__(explain(record))
 
 
+class BrokenLimit(Exception):
+    """The model ended as the suite expects, and its figures break a limit of the suite."""
+
+    def __init__(self, record: TrialRecord) -> None:
+        super().__init__(explain(record))
+
+
 class DeviceTrouble(DeviceError):
     """The phone, the cable or the harness was in the way; says nothing about the model."""
 
 
 def explain(record: TrialRecord) -> str:
-    """The outcome, what was expected, and the evidence, in plain words."""
+    """The outcome, what was expected, limits that are broken, and the evidence, in plain words."""
     lines = [f"{record.case}#{record.ordinal}: {record.outcome}, expected {record.expected_outcome}: {record.reason}"]
+    if record.broken_limits:
+        lines.append(f"  over the limits: {record.broken_limits}")
     lines += [f"  {'→' if item.decisive else ' '} {item.kind}: {item.text}" for item in record.evidence]
     lines.append(f"  artifacts: {record.artifacts_dir}")
     return printable("\n".join(lines))
@@ -85,8 +98,10 @@ def properties(record: TrialRecord) -> Iterator[tuple[str, object]]:
 
 
 def judge(record: TrialRecord) -> None:
-    """Raises DeviceTrouble for what says nothing about the model, UnexpectedOutcome for what does."""
+    """Raises DeviceTrouble for what says nothing about the model, UnexpectedOutcome or BrokenLimit for what does."""
     if record.outcome == record.expected_outcome:
+        if record.broken_limits:
+            raise BrokenLimit(record)
         return
     family = Outcome(record.outcome).family if record.outcome is not None else Family.HOST
     if family in (Family.DEVICE, Family.HOST):
@@ -97,18 +112,33 @@ def judge(record: TrialRecord) -> None:
 class TrialItem(pytest.Item):
     """One planned trial on one device; `word` None: nobody named a device."""
 
-    def __init__(self, *, planned: PlannedTrial, word: str | None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, suite: Suite, planned: PlannedTrial, word: str | None, meter: BudgetMeter, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        self.suite = suite
         self.planned = planned
         self.word = word
+        self.meter = meter
+        """Of the suite on that device, so the same for all its items."""
         self.record: TrialRecord | None = None
 
     def setup(self) -> None:
         if self.word is None:
             pytest.skip(NO_DEVICE)
+        live = self.config.stash[LIVE]
         try:
-            self.record = self.config.stash[LIVE].run_trial(self.word, self.planned)
+            reason = live.refusal(self.word, self.planned, self.meter)
+            if reason is not None:
+                # an error and no skip: what was asked for has not been done
+                raise pytest.fail.Exception(f"not run: {reason}", pytrace=False)
+            keep_suite(live.results, self.suite)
+            self.record = live.run_trial(self.word, self.planned)
             self.user_properties.extend(properties(self.record))
+            if self.planned.is_warm_up:
+                if self.record.outcome != self.record.expected_outcome:
+                    pytest.skip(f"a warm-up, not counted: {explain(self.record)}")
+                return
             if self.record.outcome is None or Outcome(self.record.outcome).family in (Family.DEVICE, Family.HOST):
                 judge(self.record)
         except HarnessError as error:
@@ -120,7 +150,7 @@ class TrialItem(pytest.Item):
         judge(self.record)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
-        if isinstance(excinfo.value, (HarnessError, UnexpectedOutcome)):
+        if isinstance(excinfo.value, (HarnessError, UnexpectedOutcome, BrokenLimit)):
             return str(excinfo.value)
         return str(super().repr_failure(excinfo))
 
@@ -134,11 +164,16 @@ class SuiteFile(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         suite = load_suite(self.path)
         trials = plan_trials(suite)
+        live = self.config.stash.get(LIVE, None)
+        if live is not None:
+            live.check(trials)
         words: list[str | None] = [_with_settings(word, suite) for word in self.config.stash[WORDS]] or [None]
         for word in words:
             suffix = f"[{word}]" if word is not None else ""
+            meter = BudgetMeter(suite.budget)
             for planned in trials:
-                yield TrialItem.from_parent(self, name=f"{planned.name}{suffix}", planned=planned, word=word)
+                name = f"{planned.name}{suffix}"
+                yield TrialItem.from_parent(self, name=name, suite=suite, planned=planned, word=word, meter=meter)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> str:  # type: ignore[override]  # as above
         if isinstance(excinfo.value, HarnessError):

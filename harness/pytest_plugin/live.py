@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from harness.bench.budget import BudgetMeter
 from harness.bench.conductor import Conductor, open_conductor
 from harness.bench.drive import CONCLUDE_LIMIT_S
 from harness.bench.listener import Listener
@@ -20,6 +21,7 @@ from harness.bench.run_options import RunOptions
 from harness.core.phone import parse_device_word
 from harness.core.record import TrialRecord
 from harness.device.lease import LockBusy
+from harness.runner.choice import parse_runner
 
 _Value = TypeVar("_Value")
 
@@ -37,6 +39,10 @@ class LivePhone:
     _conductor: Conductor | None = None
     _portal: BlockingPortal | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
+
+    def check(self, trials: Iterable[PlannedTrial]) -> None:
+        """Raises UsageError when no app given is of a variant that they ask for, before anything is done."""
+        parse_runner(self.options.runner).check(planned.case.variant for planned in trials)
 
     def conductor(self, word: str) -> Conductor:
         """The phone that `word` names; raises UsageError, PhoneNotFound, LockBusy or StepError."""
@@ -65,6 +71,11 @@ class LivePhone:
         """One trial to its record; Ctrl-C ends the app on the phone and keeps what was recorded."""
         conductor = self.conductor(word)
         return self._call(lambda: conductor.run_trial(planned))
+
+    def refusal(self, word: str, planned: PlannedTrial, meter: BudgetMeter) -> str | None:
+        """Why the suite's budget does not let the trial begin; None: it does."""
+        conductor = self.conductor(word)
+        return self._call(lambda: conductor.refusal(planned, meter))
 
     def _call(self, work: Callable[[], Awaitable[_Value]]) -> _Value:
         assert self._portal is not None, "a conductor is open"

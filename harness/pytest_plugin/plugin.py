@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.bench.run_options import PreflightMode
 from harness.core.errors import DeviceError, UsageError
 from harness.core.phone import FORMS, AnyAttached, DeviceWord, PhoneFacts, parse_device_word
 from harness.core.record import TrialRecord
@@ -27,9 +28,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--load-results", metavar="DIR", default=None, help="results folder (default: results)")
     group.addoption(
         "--load-runner",
+        action="append",
         metavar="RUNNER",
         default=None,
-        help="auto, python, swift, or the path of an .ipa (default: auto)",
+        help="auto, python, swift, or the path of an .ipa (default: auto); repeatable, one .ipa a variant",
     )
     group.addoption(
         "--load-transport",
@@ -51,11 +53,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="never remove this model (file name, or begin of its digest) from the phone; repeatable",
     )
+    group.addoption(
+        "--load-preflight",
+        choices=[mode.value for mode in PreflightMode],
+        default=None,
+        help="instead of the suite's: keep predictions (record), skip what will not load (stop), off",
+    )
     parser.addini("load_testpaths", "what `pytest --device=…` runs when no path is given", type="args", default=[])
     parser.addini("load_results", "results folder", default="results")
-    parser.addini("load_runner", "runner app", default="auto")
+    parser.addini("load_runner", "runner app, or apps", type="args", default=["auto"])
     parser.addini("load_transport", "client library that does what it can on the phone", default="auto")
     parser.addini("load_keep", "models that are never removed from the phone", type="args", default=[])
+    parser.addini("load_preflight", "instead of the suite's: record, stop or off", default="")
     parser.addini("load_lease_wait", "seconds to wait for a phone that another process uses", default="")
 
 
@@ -93,18 +102,33 @@ def _prepare_live(config: pytest.Config) -> None:
     from harness.pytest_plugin.items import LIVE
     from harness.pytest_plugin.live import LivePhone
     from harness.pytest_plugin.terminal import TerminalListener
+    from harness.runner.choice import parse_runner
 
     results = Path(config.getoption("--load-results") or config.rootpath / config.getini("load_results"))
     runner = config.getoption("--load-runner") or config.getini("load_runner")
     transport = config.getoption("--load-transport") or config.getini("load_transport")
     try:
         parse_transport(transport)
+        parse_runner(runner)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
     keep = config.getoption("--load-keep") or config.getini("load_keep")
     lease_wait_s = _seconds(config, "load_lease_wait", LEASE_WAIT_S)
-    options = RunOptions(runner=runner, transport=transport, keep=tuple(keep), lease_wait_s=lease_wait_s)
+    options = RunOptions(
+        runner=tuple(runner),
+        transport=transport,
+        keep=tuple(keep),
+        preflight=_preflight(config),
+        lease_wait_s=lease_wait_s,
+    )
     config.stash[LIVE] = LivePhone(results, options, TerminalListener(config))
+
+
+def _preflight(config: pytest.Config) -> PreflightMode | None:
+    word = config.getoption("--load-preflight") or config.getini("load_preflight")
+    if word and word not in tuple(PreflightMode):
+        raise pytest.UsageError(f"load_preflight: {word!r} is none of {', '.join(PreflightMode)}")
+    return PreflightMode(word) if word else None
 
 
 def _seconds(config: pytest.Config, name: str, default: float) -> float:
@@ -198,13 +222,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     live = _live(config)
     if live is None or not live.run_ids:
         return
+    from harness.analysis.summary import counted
     from harness.report.build import build_report
     from harness.report.table import HEADINGS, summary_table
     from harness.store.database import ResultStore
 
     with ResultStore.open(live.results) as store:
         frame = store.frame(run_id=live.run_ids)
-    if frame.empty:
+    drawn = counted(frame)
+    if drawn.empty:
         return
     rows = [HEADINGS, *(row.cells for row in summary_table(frame))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
@@ -212,4 +238,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         terminalreporter.write_line("  ".join(cells).rstrip())
-    terminalreporter.write_line(f"report: {build_report(live.results, run_id=live.run_ids[-1]).index}")
+    terminalreporter.write_line(f"report: {build_report(live.results, run_id=drawn['run_id'].iloc[-1]).index}")

@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.analysis.summary import GROUP_COLUMNS, summarize
+from harness.analysis.summary import GROUP_COLUMNS, counted, summarize, warm_ups, without_replaced
 from harness.analysis.timeline import representative
+from harness.bench.kept_suites import kept_suite
+from harness.bench.suite import Published, SuiteError
 from harness.core.outcome import EMULATED_GPU
 from harness.core.record import TrialState
 from harness.report.figures_style import DARK, LIGHT, THEMES, Theme, save, style
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+# Trials that advice may compare with, the newest; a folder may hold many thousands.
+MAX_NEIGHBOURS = 2_000
+
+
 @dataclass(frozen=True)
 class ReportFiles:
     """What was written: the page, and every picture in both themes as SVG and PNG."""
@@ -38,7 +44,8 @@ class ReportFiles:
 def build_report(results_dir: Path, target: Path | None = None, run_id: str | None = None) -> ReportFiles:
     """Draws one run (None: the latest) into `target` (None: `report/` of the results), replacing what is there.
 
-    Raises StoreError if there are no results, or no finished trial of that run.
+    Warm-ups, and attempts in whose place a later one stands, are told of and not drawn. Raises StoreError if there are
+    no results, or no finished trial of that run that counts.
     """
     if not (results_dir / DATABASE_NAME).is_file():
         raise StoreError(f"{results_dir / DATABASE_NAME}: there are no results; run a suite first")
@@ -49,6 +56,10 @@ def build_report(results_dir: Path, target: Path | None = None, run_id: str | No
         if chosen.empty:
             what = "" if run_id is None else f" of run {run_id}; the runs are: {', '.join(frame['run_id'].unique())}"
             raise StoreError(f"{results_dir}: there is no finished trial{what}")
+        if counted(chosen).empty:
+            raise StoreError(
+                f"{results_dir}: run {wanted} has no finished trial yet but warm-ups; harness run --resume"
+            )
         folder = target if target is not None else store.folder / "report"
         return _draw(store, chosen, folder, others=frame["run_id"].nunique() - 1)
 
@@ -58,6 +69,8 @@ def _latest(frame: pd.DataFrame) -> str | None:
 
 
 def _draw(store: ResultStore, frame: pd.DataFrame, folder: Path, *, others: int) -> ReportFiles:
+    aside = _left_aside(frame)
+    frame = counted(frame)
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in ("timeline-*.svg", "timeline-*.png", "summary*.svg", "summary*.png"):
         for stale in folder.glob(pattern):
@@ -67,6 +80,9 @@ def _draw(store: ResultStore, frame: pd.DataFrame, folder: Path, *, others: int)
     sections = _sections(store, frame, folder, written)
     run_id = frame["run_id"].iloc[0]
     notes = [f"Suite {frame['suite'].iloc[0]}, run {run_id}, {len(frame)} trials, begun {frame['started_at'].min()}."]
+    notes += aside
+    published, unread = _published(store.folder, frame)
+    notes += unread
     if others:
         notes.append(f"The results hold {others} other {'run' if others == 1 else 'runs'}, not shown here.")
     text = page(
@@ -76,10 +92,37 @@ def _draw(store: ResultStore, frame: pd.DataFrame, folder: Path, *, others: int)
         summaries,
         sections,
         virtual=bool((frame["device_kind"] == "virtual").any()),
+        published=published,
     )
     index = folder / "index.html"
     index.write_text(text, encoding="utf-8")
     return ReportFiles(index, tuple(written))
+
+
+def _published(folder: Path, frame: pd.DataFrame) -> tuple[list[Published], list[str]]:
+    """What the run's suite quotes of others, from the copy beside the results; and notes on one that cannot be read."""
+    facts: list[Published] = []
+    notes = []
+    for digest in frame["suite_digest"].dropna().unique():
+        try:
+            suite = kept_suite(folder, str(digest))
+        except SuiteError as error:
+            notes.append(f"The suite's copy cannot be read, so that what it quotes of others is missing: {error}")
+            continue
+        facts += suite.published if suite is not None else ()
+    return facts, notes
+
+
+def _left_aside(frame: pd.DataFrame) -> list[str]:
+    """What the records have beyond the trials that count."""
+    notes = []
+    if before := warm_ups(frame):
+        notes.append(f"{before} warm-up {'trial is' if before == 1 else 'trials are'} not counted.")
+    if replaced := len(frame) - len(without_replaced(frame)):
+        notes.append(
+            f"{replaced} {'trial was' if replaced == 1 else 'trials were'} cut short with the run and run again."
+        )
+    return notes
 
 
 def _summaries(frame: pd.DataFrame, folder: Path, written: list[Path]) -> list[Picture]:
@@ -103,6 +146,7 @@ def _summaries(frame: pd.DataFrame, folder: Path, written: list[Path]) -> list[P
 def _sections(store: ResultStore, frame: pd.DataFrame, folder: Path, written: list[Path]) -> list[CaseSection]:
     sections = []
     taken: set[str] = set()
+    everything = store.trials(state=TrialState.DONE.value)[-MAX_NEIGHBOURS:]
     for _, group in frame.groupby(list(GROUP_COLUMNS), sort=False, dropna=False):
         first = rows_of(group)[0]
         emulated = bool(group["backend_effective"].eq(EMULATED_GPU).fillna(False).any())
@@ -124,7 +168,7 @@ def _sections(store: ResultStore, frame: pd.DataFrame, folder: Path, written: li
                 f"{bytes_text(shown.peak_footprint_bytes)}, footprint limit {bytes_text(shown.footprint_limit_bytes)}."
             )
             picture = Picture(f"Timeline, {heading}", told, light, dark)
-        sections.append(CaseSection(heading, picture, records))
+        sections.append(CaseSection(heading, picture, records, everything))
     return sections
 
 

@@ -1,6 +1,6 @@
 """A trial's record put in plain words: what was asked, what happened when, how it ended and why the harness says so.
 
-Pure: a record in, sections of text out; may know only `core`.
+Pure: a record and the advice on it in, sections of text out; may know `core` and `analysis`.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from harness.analysis.advice import Advice
 from harness.core.outcome import Evidence, Family, Outcome
 from harness.core.phone import PhoneKind
 from harness.core.record import TrialRecord, TrialState
 from harness.core.units import format_bytes
+from harness.report.advice_words import advice_lines
 from harness.report.outcome_words import FAMILIES, LAST_STEP, NEXT, RULES, SOUGHT, STEPS
 
 NS_PER_S = 1_000_000_000
@@ -29,8 +31,12 @@ class Section:
     lines: tuple[str, ...]
 
 
-def explain(record: TrialRecord, files: Sequence[str] = ()) -> list[Section]:
-    """The whole explanation, in the order in which a newcomer reads; `files` are those kept in the trial's folder."""
+def explain(record: TrialRecord, files: Sequence[str] = (), advice: Sequence[Advice] = ()) -> list[Section]:
+    """The whole explanation, in the order in which a newcomer reads.
+
+    `files` are those kept in the trial's folder, `advice` is what rules found in it; where none did, the outcome alone
+    says what to try next.
+    """
     sections = [
         Section("How it ended", tuple(_end(record))),
         Section("Why the harness says so", tuple(_why(record))),
@@ -39,7 +45,7 @@ def explain(record: TrialRecord, files: Sequence[str] = ()) -> list[Section]:
         Section("What happened when", tuple(_time_line(record))),
         Section("What each piece of evidence says", tuple(_evidence(record))),
         Section("Files", tuple(_files(record, files))),
-        Section("What to try next", tuple(_next(record))),
+        Section("What to try next", tuple(_next(record, advice))),
     ]
     return [section for section in sections if section.lines]
 
@@ -50,6 +56,10 @@ def _end(record: TrialRecord) -> Iterator[str]:
         return
     expected = "as expected" if record.outcome == record.expected_outcome else f"expected: {record.expected_outcome}"
     yield f"{record.outcome} ({expected}): {_short(record.reason or 'no reason was kept')}"
+    if record.broken_limits:
+        yield f"Over the limits of the suite: {_short(record.broken_limits)}"
+    if record.cut_short:
+        yield "It was cut short with its run; `harness run --resume` runs it again, and that attempt counts instead."
     if (outcome := _outcome(record)) is not None:
         yield FAMILIES[outcome.family]
 
@@ -78,7 +88,9 @@ def _asked(record: TrialRecord) -> Iterator[str]:
     yield f"Engine {record.engine} on the {record.backend_requested.upper()}, weight cache {record.cache_state}."
     tokens = f"generate {record.decode_tokens} tokens" if record.decode_tokens else "generate nothing"
     yield f"Context of {record.max_tokens} tokens, {tokens}, {record.sample_hz} samples a second."
-    yield f"Trial {record.ordinal} of case {record.case}, suite {record.suite}, begun {record.started_at}."
+    which = f"Warm-up {record.ordinal}" if record.ordinal < 1 else f"Trial {record.ordinal}"
+    attempt = f" (attempt {record.attempt})" if record.attempt > 1 else ""
+    yield f"{which}{attempt} of case {record.case}, suite {record.suite}, begun {record.started_at}."
 
 
 def _phone(record: TrialRecord) -> Iterator[str]:
@@ -168,6 +180,9 @@ def _moments(record: TrialRecord) -> Iterator[_Moment]:
         if phase.duration_ns is not None:
             took = _duration(phase.duration_ns)
         yield _Moment(phase.begin_ns - offset_ns, f"app    {phase.name} ({took})")
+    for notice in record.notices:
+        told = notice.kind.replace("_", " ") + (f": {notice.text}" if notice.text else "")
+        yield _Moment(notice.at_ns - offset_ns, f"phone  {told}")
     for gap in record.sample_gaps:
         yield _Moment(gap.begin_ns - offset_ns, f"GAP    no sample for {_duration(gap.length_ns)}")
     if record.last_sample_ns is not None:
@@ -216,9 +231,14 @@ def _files(record: TrialRecord, files: Sequence[str]) -> Iterator[str]:
         yield f"{record.telemetry_file}  every reading ({record.sample_count} samples of the app)"
 
 
-def _next(record: TrialRecord) -> Iterator[str]:
+def _next(record: TrialRecord, advice: Sequence[Advice]) -> Iterator[str]:
     outcome = _outcome(record)
-    yield from NEXT[outcome] if outcome is not None else ("Wait for it, or run again: an abandoned trial is closed.",)
+    if outcome is None:
+        yield "Wait for it, or run again: an abandoned trial is closed."
+    elif advice:
+        yield from advice_lines(advice)
+    else:
+        yield from NEXT[outcome]
 
 
 def _outcome(record: TrialRecord) -> Outcome | None:

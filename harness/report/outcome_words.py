@@ -66,6 +66,7 @@ SOUGHT: dict[EvidenceKind, str] = {
 }
 """Kinds of evidence that the harness always looks for."""
 
+# What to try next where no rule of `analysis.advice` finds anything in the trial itself.
 NEXT: dict[Outcome, tuple[str, ...]] = {
     Outcome.LOADED: ("Nothing: compare its figures with other trials (`harness report`).",),
     Outcome.FELL_BACK: (

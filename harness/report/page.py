@@ -9,7 +9,9 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from harness.bench.suite import Published
 from harness.core.record import TrialRecord
+from harness.report.advice_words import advice_html
 from harness.report.table import HEADINGS, SummaryRow
 from harness.report.words import bytes_text, duration_text
 
@@ -31,9 +33,14 @@ th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem; border-b
          overflow-wrap: normal; }
 td:first-child { min-width: 11rem; }
 .bad { color: var(--bad); font-weight: 600; }
+.figure { white-space: nowrap; }
 .muted { color: var(--muted); }
+.advice { font-size: 0.875rem; margin: 0.5rem 0; } .advice a { color: inherit; }
 .virtual { border: 2px solid var(--bad); padding: 0.5rem 0.75rem; }
 """
+
+_DEVICE = HEADINGS.index("Device")
+_FIRST_FIGURE = HEADINGS.index("Load")
 
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -70,6 +77,8 @@ class CaseSection:
     heading: str
     picture: Picture | None
     records: Sequence[TrialRecord]
+    neighbours: Sequence[TrialRecord] = ()
+    """Any other trials, for advice: what worked on such a phone."""
 
 
 def page(
@@ -80,6 +89,7 @@ def page(
     sections: Sequence[CaseSection],
     *,
     virtual: bool,
+    published: Sequence[Published] = (),
 ) -> str:
     """The HTML. Everything that came from a phone, a suite or an engine is escaped."""
     parts = [f'<p class="muted">{escape(note)}</p>' for note in notes]
@@ -89,10 +99,14 @@ def page(
             "They say how the harness and the engine behave, not how an iPhone performs.</p>"
         )
     parts += [_figure(picture) for picture in summaries]
-    parts += ["<h2>Summary</h2>", _table(rows), "<h2>Cases</h2>"]
+    parts += ["<h2>Summary</h2>", _table(rows)]
+    if published:
+        parts.append(_published(published))
+    parts.append("<h2>Cases</h2>")
     for section in sections:
         parts.append(f"<h3>{escape(section.heading)}</h3>")
         parts.append(_figure(section.picture) if section.picture else "<p>No trial of this case has telemetry.</p>")
+        parts.append(advice_html(section.records, section.neighbours))
         parts += [_trial(record) for record in section.records]
     return _PAGE.substitute(title=escape(title), style=_STYLE, body="\n".join(parts))
 
@@ -113,20 +127,52 @@ def _data(svg: Path) -> str:
 
 
 def _table(rows: Sequence[SummaryRow]) -> str:
-    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in HEADINGS)
+    shown, told = list(range(len(HEADINGS))), ""
+    devices = {row.cells[_DEVICE] for row in rows}
+    if len(devices) == 1:
+        # said once: in each of many rows it would push the figures off the screen
+        shown.remove(_DEVICE)
+        told = f"<p>All on {escape(devices.pop())}.</p>"
+    head = "".join(f'<th scope="col">{escape(HEADINGS[index])}</th>' for index in shown)
     body = []
     for row in rows:
         mark = "" if row.as_expected else ' class="bad"'
-        body.append(f"<tr{mark}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row.cells) + "</tr>")
+        cells = "".join(f"<td{_kept_whole(index)}>{escape(row.cells[index])}</td>" for index in shown)
+        body.append(f"<tr{mark}>{cells}</tr>")
     return (
-        '<div class="wide" tabindex="0" role="group" aria-label="Summary table">'
+        f'{told}<div class="wide" tabindex="0" role="group" aria-label="Summary table">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _kept_whole(index: int) -> str:
+    """A figure and its unit stay on one line."""
+    return ' class="figure"' if index >= _FIRST_FIGURE else ""
+
+
+def _published(facts: Sequence[Published]) -> str:
+    """What the suite quotes of others, told apart from what was measured."""
+    body = "".join(
+        f"<tr><td>{escape(fact.what)}</td><td>{escape(fact.figure)}</td>"
+        f'<td><a href="{escape(fact.source, quote=True)}" rel="noreferrer">{escape(fact.source.removeprefix("https://"))}</a></td></tr>'
+        for fact in facts
+    )
+    head = "".join(f'<th scope="col">{heading}</th>' for heading in ("What", "Figure, as they give it", "Source"))
+    return (
+        "<h2>Published by others</h2>"
+        "<p>Reported by others, of physical iPhones: quoted by the suite, not measured by this harness, and no part of "
+        "any verdict. Other engines, other files and other systems than here.</p>"
+        '<div class="wide" tabindex="0" role="group" aria-label="Published by others">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
 def _trial(record: TrialRecord) -> str:
     outcome = record.outcome or record.state
-    mark = "" if outcome == record.expected_outcome else ' class="bad"'
+    as_asked = outcome == record.expected_outcome and not record.broken_limits
+    mark = "" if as_asked else ' class="bad"'
+    limits = f'<p class="bad">Over the limits: {escape(record.broken_limits)}</p>' if record.broken_limits else ""
+    attempt = f" (attempt {record.attempt})" if record.attempt > 1 else ""
     figures = f"load {duration_text(record.load_ns)}, peak footprint {bytes_text(record.peak_footprint_bytes)}"
     evidence = "".join(
         f"<li>{'<strong>decisive</strong> ' if item.decisive else ''}{escape(item.kind)}: {escape(item.text)}"
@@ -135,8 +181,8 @@ def _trial(record: TrialRecord) -> str:
     )
     return (
         f"<details><summary><span{mark}>{escape(outcome)}</span> "
-        f'<span class="muted">trial {record.ordinal}, {escape(record.trial_id)}, {figures}</span></summary>'
-        f"<p>{escape(record.reason or 'no reason is known')}</p>"
+        f'<span class="muted">trial {record.ordinal}{attempt}, {escape(record.trial_id)}, {figures}</span></summary>'
+        f"{limits}<p>{escape(record.reason or 'no reason is known')}</p>"
         + (f"<ul>{evidence}</ul>" if evidence else "<p>No evidence was kept.</p>")
         + "</details>"
     )

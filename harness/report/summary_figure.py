@@ -83,8 +83,25 @@ def summary_figure(summary: pd.DataFrame, theme: Theme) -> Figure:
 
 def _label(row: Mapping[str, Any], *, with_device: bool) -> list[str]:
     case = case_text(row["case"], gpu_emulated=row["gpu_emulated"])
-    lines = textwrap.wrap(case, LABEL_CHARACTERS) or ["?"]
+    lines = _wrapped(case) or ["?"]
     return [*lines, *textwrap.wrap(device_text(row), LABEL_CHARACTERS)] if with_device else lines
+
+
+def _wrapped(case: str) -> list[str]:
+    """Lines that end, where they can, between the parts of a case's name."""
+    lines: list[str] = []
+    for part in case.replace("/", "/\n").split("\n"):
+        if lines and len(lines[-1]) + len(part) <= LABEL_CHARACTERS:
+            lines[-1] += part
+        else:
+            lines += textwrap.wrap(part, LABEL_CHARACTERS)
+    return lines
+
+
+def _wall(row: Mapping[str, Any]) -> str:
+    """What the app was let map, where an allocation failed: the footprint's limit says nothing about that."""
+    limit = row["allocation_limit_bytes_median"]
+    return f"; may map {mib_text(limit)}" if Outcome.BAD_ALLOC.value in row["outcomes"] and not pd.isna(limit) else ""
 
 
 def _others(row: Mapping[str, Any]) -> str:
@@ -101,7 +118,8 @@ def _footprint(row: Mapping[str, Any]) -> _Bar:
     if Outcome.LOADED.value not in row["outcomes"]:
         peak = row["failed_peak_footprint_bytes"]
         at = "" if pd.isna(peak) else f" at {mib_text(peak)}"
-        return _Bar(None, None, None, outcomes_text(row["outcomes"]) + at + (of_limit if at else ""), True, tick)
+        told = outcomes_text(row["outcomes"]) + at + (of_limit if at else "") + _wall(row)
+        return _Bar(None, None, None, told, True, tick)
     median = row["peak_footprint_bytes_median"]
     if pd.isna(median):
         return _Bar(None, None, None, "loaded; footprint not known" + _others(row), False, tick)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -30,6 +32,7 @@ class SummaryRow:
 
     cells: tuple[str, ...]
     as_expected: bool
+    """Every trial ended as expected and within the suite's limits."""
 
 
 def summary_table(frame: pd.DataFrame) -> list[SummaryRow]:
@@ -41,7 +44,7 @@ def summary_table(frame: pd.DataFrame) -> list[SummaryRow]:
             device_text(row),
             str(row["trials"]),
             outcomes_text(row["outcomes"]),
-            "yes" if row["as_expected"] else f"no: {row['expected_outcome']}",
+            _as_expected(row),
             duration_text(row["load_ns_median"]),
             duration_text(row["ttft_ns_median"]),
             rate_text(row["decode_tokens_per_s_median"]),
@@ -49,5 +52,10 @@ def summary_table(frame: pd.DataFrame) -> list[SummaryRow]:
             bytes_text(row["footprint_limit_bytes_median"]),
             bytes_text(row["head_room_bytes_median"]),
         )
-        rows.append(SummaryRow(cells, bool(row["as_expected"])))
+        rows.append(SummaryRow(cells, bool(row["as_expected"]) and not row["over_limits"]))
     return rows
+
+
+def _as_expected(row: Mapping[str, Any]) -> str:
+    told = "yes" if row["as_expected"] else f"no: {row['expected_outcome']}"
+    return f"{told}; over limits: {row['over_limits']} of {row['trials']}" if row["over_limits"] else told

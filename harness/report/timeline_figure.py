@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -161,13 +162,18 @@ def _draw_host(plot: Axes, trial: Trial, theme: Theme) -> tuple[float, float]:
 
 
 def _spans(trial: Trial, end_s: float) -> list[_Span]:
-    """The phases; one that the process did not live to end lasts to the last thing known."""
+    """The phases; one that the process did not live to end lasts to the last thing known. Those that follow others of
+    the same name, as copies do, are one span with them.
+    """
     origin = origin_ns(trial.record.phases, trial.readings) or 0
     spans = []
-    for phase in trial.record.phases:
-        begin = (phase.begin_ns - origin) / 1e9
-        end = max(begin, end_s) if phase.end_ns is None else (phase.end_ns - origin) / 1e9
-        spans.append(_Span(phase.name + ("…" if phase.end_ns is None else ""), begin, end))
+    for name, group in groupby(trial.record.phases, key=lambda phase: phase.name):
+        phases = list(group)
+        last_end_ns = phases[-1].end_ns
+        begin = (phases[0].begin_ns - origin) / 1e9
+        end = max(begin, end_s) if last_end_ns is None else (last_end_ns - origin) / 1e9
+        count = f" × {len(phases)}" if len(phases) > 1 else ""
+        spans.append(_Span(name + count + ("…" if last_end_ns is None else ""), begin, end))
     return spans
 
 

@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 import harness
+from harness.core.job import Variant
 from harness.runner.app.engine_floor import FLOORS
 from harness.runner.app.litert_lm_abi import find_library
 from harness.runner.bundle import (
@@ -19,7 +20,6 @@ from harness.runner.bundle import (
     EXECUTABLE,
     EXECUTABLE_MODE,
     FILE_MODE,
-    IPA_NAME,
     About,
     BuildError,
     BuiltRunner,
@@ -29,7 +29,7 @@ from harness.runner.bundle import (
     zip_of,
 )
 
-__all__ = ["IPA_NAME", "BuildError", "BuiltRunner", "build_ipa"]
+__all__ = ["BuildError", "BuiltRunner", "build_ipa"]
 
 ARCHIVE = "runner.pyz"
 PACKAGE = "runner_app"
@@ -47,19 +47,16 @@ sys.exit(main())
 def build_ipa(
     target_dir: Path,
     *,
+    variant: Variant = Variant.PLAIN,
     commit: str | None = None,
-    increased_memory_limit: bool = False,
-    extended_virtual_addressing: bool = False,
     interpreter: Path | None = None,
 ) -> BuiltRunner:
-    """Write ``Runner.ipa`` into ``target_dir`` (made if absent) and describe it.
+    """Write the variant's IPA into ``target_dir`` (made if absent) and describe it.
 
-    The two options add the entitlements of these names, as a developer's build would carry them. ``interpreter`` is the
-    Python that will run the app, by default this one; the engine is looked for among its packages. Raises BuildError.
+    ``interpreter`` is the Python that will run the app, by default this one; the engine is looked for among its
+    packages. Raises BuildError.
     """
-    entitlements = entitlements_of(
-        increased_memory_limit=increased_memory_limit, extended_virtual_addressing=extended_virtual_addressing
-    )
+    entitlements = entitlements_of(variant)
     about = About("python", "linux", _engines(interpreter), commit)
     script = _script(interpreter or _this_interpreter())
     sources = _sources()
@@ -76,7 +73,7 @@ def build_ipa(
         }
     )
     entries = {EXECUTABLE: (script, EXECUTABLE_MODE), ARCHIVE: (archive, FILE_MODE)}
-    return write_ipa(target_dir, version=version, build=build, about=about, entitlements=entitlements, entries=entries)
+    return write_ipa(target_dir, variant=variant, version=version, build=build, about=about, entries=entries)
 
 
 def _engines(interpreter: Path | None) -> dict[str, str]:

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import harness
+from harness.core.job import Variant
 from harness.runner.app.litert_lm_abi import find_library
 from harness.runner.bundle import (
     BUILD_INFO,
@@ -31,19 +32,16 @@ def build_swift_ipa(
     target_dir: Path,
     cache: Path,
     *,
+    variant: Variant = Variant.PLAIN,
     commit: str | None = None,
-    increased_memory_limit: bool = False,
-    extended_virtual_addressing: bool = False,
     step: Step = lambda what, done, total: None,
 ) -> BuiltRunner:
-    """Write ``Runner.ipa`` into ``target_dir`` (made if absent) and describe it; ``cache`` keeps the executable.
+    """Write the variant's IPA into ``target_dir`` (made if absent) and describe it; ``cache`` keeps the executable.
 
     Without LiteRT-LM among this Python's packages the app has the floors only. Raises BuildError.
     """
     executable = swift_executable(cache, step).read_bytes()
-    entitlements = entitlements_of(
-        increased_memory_limit=increased_memory_limit, extended_virtual_addressing=extended_virtual_addressing
-    )
+    entitlements = entitlements_of(variant)
     found = find_library()
     libraries = {} if found is None else {"litert_lm": {"version": found[1], "library": str(found[0])}}
     about = About("swift", "linux", {**{name: lib["version"] for name, lib in libraries.items()}, **FLOORS}, commit)
@@ -52,4 +50,4 @@ def build_swift_ipa(
     build = digest({"executable": executable, "options": options})
     note = {"version": version, "build": build, "commit": commit, "entitlements": entitlements, "engines": libraries}
     entries = {EXECUTABLE: (executable, EXECUTABLE_MODE), BUILD_INFO: (json.dumps(note).encode(), FILE_MODE)}
-    return write_ipa(target_dir, version=version, build=build, about=about, entitlements=entitlements, entries=entries)
+    return write_ipa(target_dir, variant=variant, version=version, build=build, about=about, entries=entries)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.errors import HarnessError
+from harness.core.job import Variant
 
 BUNDLE_ID = "org.iphone-load-harness.runner"
+"""Of the plain variant; the others' has their name behind it."""
 EXECUTABLE = "Runner"
-IPA_NAME = "Runner.ipa"
 BUILD_INFO = "build_info.json"
 BUILD_DIGITS = 12
 MINIMUM_IOS = "17.0"
@@ -27,6 +28,13 @@ ABOUT_KEY = "LoadHarness"
 ENTITLEMENTS_FILE = "archived-expanded-entitlements.xcent"
 INCREASED_LIMIT = "com.apple.developer.kernel.increased-memory-limit"
 EXTENDED_ADDRESSING = "com.apple.developer.kernel.extended-virtual-addressing"
+WALLS_MOVED: Mapping[Variant, tuple[str, ...]] = {
+    Variant.PLAIN: (),
+    Variant.EXTENDED_ADDRESSING: (EXTENDED_ADDRESSING,),
+    Variant.INCREASED_LIMIT: (INCREASED_LIMIT,),
+    Variant.BOTH: (INCREASED_LIMIT, EXTENDED_ADDRESSING),
+}
+"""Variant → the entitlements that it has beyond the plain one's."""
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time a zip entry can carry: the same for every build."""
@@ -50,6 +58,7 @@ class BuiltRunner:
     bundle_id: str
     build: str
     version: str
+    variant: Variant
 
 
 @dataclass(frozen=True)
@@ -66,29 +75,32 @@ class About:
 
     def to_plist(self, variant: str) -> dict[str, object]:
         """A plist has no null: an unknown commit is absent."""
-        known: dict[str, object] = {"runner": self.runner, "platform": self.platform, "variant": variant}
+        known: dict[str, object] = {"runner": self.runner, "platform": self.platform, "variant": str(variant)}
         known["engines"] = dict(self.engines)
         if self.commit is not None:
             known["commit"] = self.commit
         return known
 
 
-def entitlements_of(*, increased_memory_limit: bool, extended_virtual_addressing: bool) -> dict[str, bool]:
+def entitlements_of(variant: Variant) -> dict[str, bool]:
     """A developer's build's entitlements."""
-    entitlements = {"get-task-allow": True}
-    if increased_memory_limit:
-        entitlements[INCREASED_LIMIT] = True
-    if extended_virtual_addressing:
-        entitlements[EXTENDED_ADDRESSING] = True
-    return entitlements
+    return {"get-task-allow": True, **dict.fromkeys(WALLS_MOVED[variant], True)}
 
 
-def variant_of(entitlements: Mapping[str, object]) -> str:
-    """The build variant's name by the entitlements that move memory's walls."""
-    increased, extended = (bool(entitlements.get(name)) for name in (INCREASED_LIMIT, EXTENDED_ADDRESSING))
-    return {(False, False): "plain", (True, False): "increased-limit", (False, True): "extended-addressing"}.get(
-        (increased, extended), "both"
-    )
+def variant_of(entitlements: Mapping[str, object]) -> Variant:
+    """The build variant by the entitlements that move memory's walls."""
+    granted = {name for name in WALLS_MOVED[Variant.BOTH] if entitlements.get(name)}
+    return next(variant for variant, names in WALLS_MOVED.items() if set(names) == granted)
+
+
+def bundle_id_of(variant: Variant) -> str:
+    """An id for each, so that all can be on one phone at once; the iOS project writes the same."""
+    return BUNDLE_ID if variant is Variant.PLAIN else f"{BUNDLE_ID}.{variant}"
+
+
+def ipa_name(variant: Variant) -> str:
+    """As the iOS build names them."""
+    return f"{EXECUTABLE}-{variant}.ipa"
 
 
 def digest(parts: Mapping[str, bytes]) -> str:
@@ -101,27 +113,27 @@ def digest(parts: Mapping[str, bytes]) -> str:
 
 
 def write_ipa(
-    target_dir: Path, *, version: str, build: str, about: About, entitlements: Mapping[str, object], entries: Entries
+    target_dir: Path, *, variant: Variant, version: str, build: str, about: About, entries: Entries
 ) -> BuiltRunner:
-    """Write ``Runner.ipa`` into ``target_dir`` (made if absent); ``entries`` join what every bundle has."""
-    info = _info_plist(version, build, about.to_plist(variant_of(entitlements)))
+    """Write the variant's IPA into ``target_dir`` (made if absent); ``entries`` join what every bundle has."""
+    info = _info_plist(variant, version, build, about.to_plist(variant))
     bundle: dict[str, tuple[bytes, int]] = {
         "Info.plist": (plistlib.dumps(info), FILE_MODE),
         **entries,
-        ENTITLEMENTS_FILE: (plistlib.dumps(dict(entitlements)), FILE_MODE),
+        ENTITLEMENTS_FILE: (plistlib.dumps(entitlements_of(variant)), FILE_MODE),
     }
     ipa = zip_of({f"Payload/{EXECUTABLE}.app/{name}": entry for name, entry in bundle.items()})
     target_dir.mkdir(parents=True, exist_ok=True)
-    path = target_dir / IPA_NAME
+    path = target_dir / ipa_name(variant)
     part = path.with_suffix(".part")
     part.write_bytes(ipa)
     part.replace(path)
-    return BuiltRunner(path, BUNDLE_ID, build, version)
+    return BuiltRunner(path, bundle_id_of(variant), build, version, variant)
 
 
-def _info_plist(version: str, build: str, about: dict[str, object]) -> dict[str, object]:
+def _info_plist(variant: Variant, version: str, build: str, about: dict[str, object]) -> dict[str, object]:
     return {
-        "CFBundleIdentifier": BUNDLE_ID,
+        "CFBundleIdentifier": bundle_id_of(variant),
         "CFBundleExecutable": EXECUTABLE,
         "CFBundleName": EXECUTABLE,
         "CFBundleDisplayName": "Load Runner",

@@ -58,6 +58,12 @@ class HelloEvent(_Event):
     thermal: _Name | None = None
     """`nominal`, `fair`, `serious` or `critical` at this moment."""
     low_power: bool | None = None
+    footprint_bytes: _Count | None = None
+    """At this moment."""
+    available_bytes: _Count | None = None
+    """Left below the limit on the footprint."""
+    largest_mapping_bytes: _Count | None = None
+    """Of private memory, found by trying; None once a trial was asked for."""
     state: Literal["idle", "running", "finished"] = "idle"
     """`idle`: no `run` has reached this process yet."""
 

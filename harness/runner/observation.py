@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from harness.core.telemetry import WIRE_COLUMNS, Phase, Reading, Source
+from harness.core.telemetry import WIRE_COLUMNS, Notice, Phase, Reading, Source
 from harness.runner.messages import (
     BackendEvent,
     ErrorEvent,
@@ -21,6 +21,9 @@ from harness.runner.messages import (
 
 # A trial has a dozen; a runner that sends more than this is broken.
 MAX_PHASES = 1_000
+# A phone warns a few times at most; the rest stays in the journal.
+MAX_NOTICES = 64
+MAX_NOTICE_CHARS = 128
 
 
 @dataclass
@@ -34,7 +37,7 @@ class Observation:
     phases: list[Phase] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     log_lines: list[str] = field(default_factory=list)
-    notices: list[NoticeEvent] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     token_count: int | None = None
 
     @property
@@ -71,7 +74,7 @@ def observe(events: Iterable[Event]) -> Observation:
             case LogEvent():
                 seen.log_lines.append(event.line)
             case NoticeEvent():
-                seen.notices.append(event)
+                _note_notice(seen.notices, event)
             case _:
                 pass
     return seen
@@ -83,6 +86,12 @@ def read_sample(event: SampleEvent, columns: Sequence[str]) -> Reading | None:
         return None
     named = {WIRE_COLUMNS[name]: value for name, value in zip(columns, event.d, strict=True) if name in WIRE_COLUMNS}
     return Reading(source=Source.APP, t_ns=event.t, seq=event.seq, **named)
+
+
+def _note_notice(notices: list[Notice], event: NoticeEvent) -> None:
+    if len(notices) < MAX_NOTICES:
+        text = None if event.text is None else event.text[:MAX_NOTICE_CHARS]
+        notices.append(Notice(event.kind, event.t, text))
 
 
 def _note_phase(phases: list[Phase], event: PhaseEvent) -> None:

@@ -1,4 +1,4 @@
-"""Which runner app a run uses: one built here (Python or Swift), or a signed `.ipa` that somebody built."""
+"""Runner apps as files: built from this installation and kept in the user's cache folder, or read for what they are."""
 
 from __future__ import annotations
 
@@ -6,52 +6,31 @@ import plistlib
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.parsers.expat import ExpatError
 
 import platformdirs
 
 from harness.core.errors import UsageError
-from harness.core.phone import PhoneKind
+from harness.core.job import Variant
 from harness.runner.build import build_ipa
 from harness.runner.build_swift import build_swift_ipa
-from harness.runner.bundle import ABOUT_KEY, ENTITLEMENTS_FILE, IPA_NAME, BuiltRunner, variant_of
+from harness.runner.bundle import ABOUT_KEY, ENTITLEMENTS_FILE, BuiltRunner, variant_of
 from harness.runner.swift import Step
 
 APP_NAME = "iphone-load-harness"
 MAX_PLIST_BYTES = 1 << 20
-_PHYSICAL_NEEDS_SIGNED = (
-    "a physical iPhone runs only a signed app: give its path (--runner or --load-runner PATH.ipa); "
-    "see docs/real-iphone.md"
-)
 
 
-def choose_runner(choice: str, kind: PhoneKind, step: Step = lambda what, done, total: None) -> BuiltRunner:
-    """`auto`, `python`, `swift`, or the path of an `.ipa`. Raises UsageError when that cannot run on the phone meant.
-
-    `auto` is the Python runner on a virtual phone, also where a Swift toolchain or an earlier build of it is at hand:
-    the same command must measure with the same app everywhere. `swift` builds when need be (`step` hears of it) and
-    raises BuildError where that is not possible.
-    """
-    if choice in ("auto", "python", "swift"):
-        if kind is not PhoneKind.VIRTUAL:
-            raise UsageError(_PHYSICAL_NEEDS_SIGNED)
-        return cached_swift_ipa(step) if choice == "swift" else cached_ipa()
-    path = Path(choice)
-    if path.suffix != ".ipa":
-        raise UsageError(f"runner {choice!r}: it is `auto`, `python`, `swift`, or the path of an .ipa")
-    return read_ipa(path)
-
-
-def cached_ipa() -> BuiltRunner:
+def cached_ipa(variant: Variant) -> BuiltRunner:
     """The Python runner's IPA, built from this installation into the user's cache folder."""
-    return _kept(lambda folder: build_ipa(folder))
+    return _kept(lambda folder: build_ipa(folder, variant=variant))
 
 
-def cached_swift_ipa(step: Step) -> BuiltRunner:
+def cached_swift_ipa(variant: Variant, step: Step) -> BuiltRunner:
     """The Swift runner's IPA; its executable is compiled if no earlier build fits."""
-    return _kept(lambda folder: build_swift_ipa(folder, swift_cache(), step=step))
+    return _kept(lambda folder: build_swift_ipa(folder, swift_cache(), variant=variant, step=step))
 
 
 def swift_cache() -> Path:
@@ -65,10 +44,10 @@ def _kept(build: Callable[[Path], BuiltRunner]) -> BuiltRunner:
     # two processes may build at once: each builds aside, and the same build has the same bytes
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         built = build(Path(aside))
-        kept = folder / built.build / IPA_NAME
+        kept = folder / built.build / built.path.name
         kept.parent.mkdir(exist_ok=True)
         built.path.replace(kept)
-    return BuiltRunner(kept, built.bundle_id, built.build, built.version)
+    return replace(built, path=kept)
 
 
 @dataclass(frozen=True)
@@ -87,9 +66,12 @@ class IpaFacts:
 
 
 def read_ipa(path: Path) -> BuiltRunner:
-    """Who an IPA says it is. Raises UsageError when it is no app."""
+    """Who an IPA says it is. Raises UsageError when it is no app, or of a variant that nobody knows."""
     facts = show_ipa(path)
-    return BuiltRunner(path, facts.bundle_id, facts.build, facts.version)
+    if facts.variant not in list(Variant):
+        known = ", ".join(Variant)
+        raise UsageError(f"{path}: says that it is the variant {facts.variant!a}; there are {known}")
+    return BuiltRunner(path, facts.bundle_id, facts.build, facts.version, Variant(facts.variant))
 
 
 def show_ipa(path: Path) -> IpaFacts:

@@ -21,7 +21,7 @@ BROKEN_SUFFIX = ".broken"
 
 
 def salvage(store: ResultStore) -> list[TrialRecord]:
-    """Closes the trials of processes that are gone (outcome `harness_error`) and returns their records.
+    """Closes the trials of processes that are gone (`cut_short`, outcome `harness_error`) and returns their records.
 
     Their telemetry is taken from the spools; half-written files are removed. Trials of living processes are left
     alone. Several processes may do it at once: each trial is closed by one of them.
@@ -65,6 +65,7 @@ def _close(store: ResultStore, record: TrialRecord) -> TrialRecord:
     done = replace(
         record,
         state=TrialState.DONE.value,
+        cut_short=True,
         finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         outcome=Outcome.HARNESS_ERROR.value,
         outcome_family=Outcome.HARNESS_ERROR.family.value,

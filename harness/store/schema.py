@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeEngine
 
 from harness.core.outcome import Evidence, EvidenceKind
 from harness.core.record import TrialRecord, record_columns
-from harness.core.telemetry import Cut, HostStep, Phase, SampleGap
+from harness.core.telemetry import Cut, HostStep, Notice, Phase, SampleGap
 from harness.store.errors import StoreError
 
 SCHEMA_VERSION = 3
@@ -48,6 +48,7 @@ _SPANS: dict[str, Callable[..., Any]] = {
     "phases": Phase,
     "host_steps": HostStep,
     "cuts": Cut,
+    "notices": Notice,
     "sample_gaps": SampleGap,
 }
 """Columns that hold several values of one kind, beside `evidence`."""

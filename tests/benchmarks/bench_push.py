@@ -29,8 +29,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.phone import PhoneKind
-from harness.runner.package import choose_runner
+from harness.core.job import Variant
+from harness.runner.package import cached_ipa
 from harness.virtual.running import RunningPhone, start_phone
 
 MIB = 1024 * 1024
@@ -168,7 +168,7 @@ async def install(phone: RunningPhone) -> None:
     from harness.device.pymobiledevice3_ import Pymobiledevice3Transport
 
     transport = await Pymobiledevice3Transport.open(phone.udid, usbmux_address=phone.usbmux)
-    await transport.install(choose_runner("python", PhoneKind.VIRTUAL).path, lambda what, done, total: None)
+    await transport.install(cached_ipa(Variant.PLAIN).path, lambda what, done, total: None)
     await transport.close()
 
 
@@ -184,7 +184,7 @@ def empty(phone: RunningPhone) -> None:
 
 def measure_link(folder: Path, file: Path, link_mb_per_s: int, tools: list[str], rounds: int) -> bool:
     """Prints a row a tool; False when ours used too little of the link."""
-    bundle_id = choose_runner("python", PhoneKind.VIRTUAL).bundle_id
+    bundle_id = cached_ipa(Variant.PLAIN).bundle_id
     pushes: dict[str, list[Pushed]] = {tool: [] for tool in tools}
     with shaped_phone(folder, link_mb_per_s) as phone:
         target = Target(phone.udid, phone.usbmux, bundle_id, file)
@@ -212,7 +212,7 @@ def measure_memory(folder: Path, size_mib: int) -> bool:
     file = folder / "large.task"
     with file.open("wb") as large:
         large.truncate(size_mib * MIB)
-    bundle_id = choose_runner("python", PhoneKind.VIRTUAL).bundle_id
+    bundle_id = cached_ipa(Variant.PLAIN).bundle_id
     with shaped_phone(folder, MEMORY_LINK_MB_PER_S) as phone:
         pushed = run_tool("ours", Target(phone.udid, phone.usbmux, bundle_id, file))
         empty(phone)

@@ -38,7 +38,7 @@ def test_the_chain_of_evidence(killed: Bench) -> None:
     assert "What decided: JetsamEvent: Runner" in text
     assert "Looked for and not found: a result" in text
     assert "create_engine (NO END WAS HEARD OF)" in text
-    assert "increased-memory-limit" in text, "what to try next"
+    assert "Because: no weight cache, 2 signatures" in text, "what to try next"
     report = next(item.file for item in first.evidence if item.decisive)
     assert f"{first.artifacts_dir}/{report}" in text
 

@@ -86,6 +86,8 @@ def test_a_model_that_does_otherwise_than_expected_is_exit_1(desk: Path) -> None
         (("run", "faces.toml", "--device", "virtual:iphone-16-pro,footprint_limit=lots"), 2, "footprint_limit"),
         (("run", "faces.toml"), 2, "--device"),
         (("run", "faces.toml", "--device", "virtual", "--runner", "rust"), 2, "rust"),
+        (("run", "faces.toml", "--device", "virtual", "--runner", "python", "--runner", "swift"), 2, "alone"),
+        (("runner", "build", "--variant", "huge"), 2, "extended-addressing"),
         (("run", "faces.toml", "--device", "00008140-001A2B3C4D5E6F70"), 3, "usbmuxd"),
         (("models", "make", "huge"), 2, "tiny"),
         (("report",), 2, "harness run"),
@@ -113,7 +115,7 @@ def test_models_make_and_runner_build(desk: Path) -> None:
     made = json.loads(harness("models", "make", "tiny", "-o", "t.task", folder=desk).stdout)
     assert (desk / "t.task").stat().st_size == made["bytes"]
     built = json.loads(harness("runner", "build", "-o", "app", folder=desk).stdout)
-    assert (desk / "app" / "Runner.ipa").is_file()
+    assert (desk / "app" / "Runner-plain.ipa").is_file()
     assert built["build"]
 
 
@@ -134,6 +136,25 @@ def test_without_a_device_the_items_are_skipped(desk: Path) -> None:
     done = run_pytest("faces.toml", "-q", "-rs", folder=desk)
     assert "2 skipped" in done.stdout
     assert "--device" in done.stdout
+
+
+def test_apps_of_several_variants_are_given_one_by_one(desk: Path) -> None:
+    variants = ("plain", "both")
+    built = [
+        json.loads(harness("runner", "build", "--edition", "python", "--variant", name, folder=desk).stdout)
+        for name in variants
+    ]
+    assert [app["variant"] for app in built] == [*variants]
+    assert len({app["path"] for app in built}) == len({app["bundle_id"] for app in built}) == len(variants)
+    suite = (desk / "faces.toml").read_text().replace("trials = 2", "trials = 1")
+    (desk / "faces.toml").write_text(suite + '[matrix]\nvariants = ["plain", "both"]\n')
+    refused = run_pytest("faces.toml", "--device=virtual", f"--load-runner={built[0]['path']}", "-q", folder=desk)
+    assert "asks for the variant both of the runner app" in refused.stdout
+    assert "1 error" in refused.stdout
+    assert not (desk / "results").exists(), "nothing was done"
+    given = [f"--load-runner={app['path']}" for app in built]
+    done = run_pytest("faces.toml", "--device=virtual", *given, "-q", folder=desk)
+    assert "2 passed" in done.stdout, done.stdout
 
 
 def test_a_named_phone_that_is_absent_is_an_error(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,10 @@ class Bench:
         word = Virtual(settings=settings or {})
         return asyncio.run(run_suite(suite, word, self.results, watcher or Listener()))
 
+    def run_suite(self, suite: Suite, watcher: Listener | None = None, *, resume: bool = False) -> RunResult:
+        """A suite of the test's own, on a virtual phone as it comes."""
+        return asyncio.run(run_suite(suite, Virtual(), self.results, watcher or Listener(), resume=resume))
+
     def only(self, *args: Any, **more: Any) -> TrialRecord:
         (record,) = self.run(*args, **more).records
         return record

@@ -10,6 +10,7 @@ from harness.virtual.wire import afc, cdtunnel, dtx, plist, usbmux, xpc
 from harness.virtual.wire.keyed_archive import NSError, NSNull, archive
 from harness.virtual.wire.tcp_segment import ACK, SYN, Segment, build_packet
 from tests.fuzz.tcp_peer import HOST, PHONE, STEP
+from tests.model_files import small_files
 
 
 def _stream(*packets: bytes) -> list[bytes]:
@@ -190,3 +191,8 @@ def runner_seeds() -> list[bytes]:
 def xpc_seeds() -> list[bytes]:
     """Objects of all types."""
     return [xpc.encode_object(_xpc_value()), xpc.encode_object([])]
+
+
+def model_file_seeds() -> list[bytes]:
+    """A model file of each format."""
+    return list(small_files().values())

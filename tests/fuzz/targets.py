@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
+from harness.core.model_file import BytesSource, ModelFileError, read_model_file
 from harness.device.ips import ReportError, parse_report
 from harness.runner.app.lines import MAX_LINE_BYTES as APP_LINE_BYTES
 from harness.runner.app.lines import LineSplitter as AppLineSplitter
@@ -31,6 +32,7 @@ from tests.fuzz.seeds import (
     dtx_call_seeds,
     dtx_seeds,
     ips_seeds,
+    model_file_seeds,
     packet_seeds,
     plist_seeds,
     remote_xpc_seeds,
@@ -44,6 +46,9 @@ from tests.fuzz.tcp_peer import run_packet, run_tcp
 
 INPUT_LIMIT_BYTES = 64 * 1024
 """Longer inputs are not tried: everything that has a limit above it says so in a length field."""
+
+MODEL_EXTRA_BYTES = 512 * 1024
+"""Pages that several parts of a model file have in common."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +255,33 @@ def run_runner_wire(data: bytes) -> None:
         return
 
 
+# --- files that people give
+
+
+class CountedSource(BytesSource):
+    """A file that knows how much of it was read."""
+
+    read_bytes = 0
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        object.__setattr__(self, "read_bytes", self.read_bytes + size_bytes)
+        return super().read(offset, size_bytes)
+
+
+def run_model_file(data: bytes) -> None:
+    """Model files come from wherever a person found them."""
+    source = CountedSource("fuzzed.task", data)
+    try:
+        model = read_model_file(source)
+    except ModelFileError:
+        return
+    finally:
+        assert source.read_bytes <= 4 * len(data) + MODEL_EXTRA_BYTES, "a small file is read over and over"
+    figures = [model.weight_bytes, model.embedding_bytes, model.context, model.kv_bytes_per_token]
+    figures += [model.mask_bytes_per_token, *(signature.activation_bytes for signature in model.signatures)]
+    assert all(figure is None or 0 <= figure < 1 << 63 for figure in figures), "a figure that no table holds"
+
+
 TARGETS: dict[str, Target] = {
     "app_service": Target(run_app_service, app_service_seeds),
     "afc": Target(run_afc, afc_seeds),
@@ -259,6 +291,7 @@ TARGETS: dict[str, Target] = {
     "instruments": Target(run_instruments, instruments_seeds),
     "ips": Target(run_ips, ips_seeds),
     "keyed_archive": Target(run_keyed_archive, archive_seeds),
+    "model_file": Target(run_model_file, model_file_seeds),
     "packet": Target(run_packet, packet_seeds),
     "plist": Target(run_plist, plist_seeds),
     "remote_xpc": Target(run_remote_xpc, remote_xpc_seeds),

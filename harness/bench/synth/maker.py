@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from harness.bench.synth import flatbuffer, llama, stored_zip
@@ -155,6 +156,12 @@ def make(recipe: Recipe, target: Path, progress: Progress | None = None) -> Mode
     finally:
         part.unlink(missing_ok=True)
     return ModelInfo(target, done, digest.hexdigest())
+
+
+@cache
+def size_of(recipe: Recipe) -> int:
+    """What ``make`` would write, in bytes; takes seconds for a large vocabulary."""
+    return stored_zip.total_size(_entries(recipe))
 
 
 def _entries(recipe: Recipe) -> list[stored_zip.Entry]:

@@ -39,6 +39,10 @@ class Signature:
     """
     largest_weight_bytes: int
     """The largest of them; 0 without any."""
+    operators: int = 0
+    """Steps of its graph."""
+    activation_bytes: int | None = None
+    """Computed tensors that live at the same time, at most, caches not counted; None: a size is not fixed."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,11 @@ class ModelFile:
     """`sentencepiece` or `huggingface`."""
     sha256: str | None = None
     """Of the whole file, where it was asked for."""
+
+    @property
+    def tokenizer_bytes(self) -> int:
+        """Of the sections that hold one; 0: the file has none, or keeps it elsewhere."""
+        return sum(section.size_bytes for section in self.sections if "tokenizer" in section.name.lower())
 
     @property
     def quantization(self) -> str | None:

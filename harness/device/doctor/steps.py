@@ -19,7 +19,7 @@ from harness.device.doctor.patient import Patient
 from harness.device.doctor.walk import CheckFailed, CheckSkipped, Figure, Found, Step
 from harness.device.interface import Capability
 from harness.device.session import PhoneSession
-from harness.runner.package import choose_runner
+from harness.runner.choice import parse_runner
 
 PUSH_BYTES = 8 * 1024 * 1024
 FOLDER = "/Documents"
@@ -182,7 +182,7 @@ async def _developer_services(patient: Patient) -> Found:
 async def _install(patient: Patient) -> Found:
     transport = patient.transport
     try:
-        runner = choose_runner(patient.runner_choice, transport.facts.kind)
+        runner = parse_runner((patient.runner_choice,)).choose(None, transport.facts.kind)
     except UsageError as error:
         if patient.runner_choice != "auto":
             raise

@@ -20,32 +20,33 @@ EFFECTIVE_BACKEND = "cpu (gpu emulated)"
 
 
 class EmulatedGpu:
-    """The graphics memory of an emulated GPU: one copy of a model's weights at most."""
+    """The graphics memory of an emulated GPU: a copy of a model's weights for each engine that uploads them."""
 
     def __init__(self) -> None:
-        self._memory: mmap.mmap | None = None
+        self._held_bytes = 0
         self.allocated_bytes = 0
         """What counts as graphics memory now; grows while weights are uploaded."""
 
-    def upload(self, model: Path, stage: Stage) -> None:
-        """Hold the model's bytes. Raises EngineError of kind load_error, Cancelled."""
+    def upload(self, model: Path, stage: Stage) -> mmap.mmap:
+        """Hold the model's bytes, to be given to ``release``. Raises EngineError of kind load_error, Cancelled."""
         try:
-            self._memory = hold_in_memory(model, stage, self._told)
+            memory = hold_in_memory(model, stage, self._told)
         except BaseException as error:
-            self.release()
+            self.allocated_bytes = self._held_bytes
             if isinstance(error, (OSError, ValueError)):
                 raise EngineError("load_error", f"emulated GPU: upload of {model.name}: {error}") from error
             raise
+        self._held_bytes = self.allocated_bytes
+        return memory
 
-    def release(self) -> None:
-        """Give the memory back. Allowed twice."""
-        if self._memory is not None:
-            self._memory.close()
-            self._memory = None
-        self.allocated_bytes = 0
+    def release(self, memory: mmap.mmap) -> None:
+        """Give one upload's memory back."""
+        self._held_bytes -= len(memory)
+        memory.close()
+        self.allocated_bytes = self._held_bytes
 
     def _told(self, done_bytes: int) -> None:
-        self.allocated_bytes = done_bytes
+        self.allocated_bytes = self._held_bytes + done_bytes
 
 
 def emulated_gpu(environment: Mapping[str, str]) -> EmulatedGpu | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import math
+import mmap
 import threading
 import time
 from pathlib import Path
@@ -31,6 +32,7 @@ class LiteRtLmEngine:
     def __init__(self, library: Path, job: Job, model: Path, home: Path, gpu: EmulatedGpu | None) -> None:
         self._library_path = library
         self._gpu = gpu if job.backend == "gpu" else None
+        self._uploaded: mmap.mmap | None = None
         self._job = job
         self._model = model
         self._cache = WeightCache(job, model, home)
@@ -58,7 +60,7 @@ class LiteRtLmEngine:
         stage.check()
         if self._gpu is not None:
             with stage.phase("gpu_upload"):
-                self._gpu.upload(self._model, stage)
+                self._uploaded = self._gpu.upload(self._model, stage)
             stage.check()
         if self._job.cache == "cold":
             self._cache.begin_build()
@@ -202,8 +204,9 @@ class LiteRtLmEngine:
         if self._engine is not None:
             self._loaded_api.call("engine_delete", self._engine)
             self._engine = None
-        if self._gpu is not None:
-            self._gpu.release()
+        if self._gpu is not None and self._uploaded is not None:
+            self._gpu.release(self._uploaded)
+            self._uploaded = None
 
 
 class _Stream:

@@ -16,6 +16,7 @@ MAX_PROMPT_BYTES = 32 * 1024
 MAX_SAMPLE_HZ = 1000
 MAX_HOLD_MS = 3_600_000
 MAX_SEED = (1 << 31) - 1
+MAX_COPIES = 64
 MIN_CHUNK_BYTES = 4096
 MAX_CHUNK_BYTES = 1 << 30
 MAX_RESERVE_BYTES = 1 << 40
@@ -64,7 +65,7 @@ class Job(NamedTuple):
     """One load, as asked for.
 
     None: ``sha256`` not verified, ``max_tokens`` the model's own, ``prompt`` load only, ``guard`` none. ``warmup``: one
-    whole load and unload before the measured one.
+    whole load and unload before the measured one. ``copies``: engines of the file, one beside the other.
     """
 
     model: str
@@ -81,6 +82,7 @@ class Job(NamedTuple):
     prewarm: Prewarm
     warmup: bool
     guard: Guard | None
+    copies: int
 
 
 class Hello(NamedTuple):
@@ -256,6 +258,7 @@ def decode_job(value: object) -> Job:
         prewarm=_prewarm(value.get("prewarm", {"mode": "off"})),
         warmup=_boolean(value.get("warmup", False), "warmup"),
         guard=_guard(value.get("guard")),
+        copies=_integer(value.get("copies", 1), "copies", 1, MAX_COPIES),
     )
     _check_together(job)
     return job

@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
+from .address_space import largest_mapping_bytes
 from .connection import Connection, Server
 from .emulated_gpu import EmulatedGpu, emulated_gpu
 from .engine import EngineKind
@@ -23,7 +24,7 @@ from .identity import describe, read_build_info
 from .job import Bye, Cancel, Hello, Ping, Refusal, Resume, Run, decode_command
 from .journal import Journal
 from .lines import MAX_LINE_BYTES
-from .memory_linux import MemoryReader
+from .memory_linux import AVAILABLE, FOOTPRINT, MemoryReader
 from .notices import NoticeWatch, hold_memory_warnings
 from .system_state import STATE_VARIABLE, SystemState, state_of
 from .trial import Trial
@@ -109,6 +110,7 @@ class App:
                     "hello",
                     **self._facts,
                     **state_of(self._system),
+                    **self._room(),
                     state=self._state(),
                     trial=None if self._trial is None else self._trial.name,
                 )
@@ -126,6 +128,15 @@ class App:
                 self._server.drop(connection, politely=True)
                 if self._asked and self._state() != "running":
                     self._to_run.put(None)
+
+    def _room(self) -> dict[str, object]:
+        """The memory that a load would find. Once a trial was asked for, trying it out would harm that trial."""
+        memory = self._memory.read()
+        return {
+            "footprint_bytes": memory[FOOTPRINT],
+            "available_bytes": memory[AVAILABLE],
+            "largest_mapping_bytes": None if self._trial is not None else largest_mapping_bytes(),
+        }
 
     def _state(self) -> str:
         if self._trial is None:

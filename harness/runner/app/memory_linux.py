@@ -27,7 +27,7 @@ SAMPLE_COLUMNS = (
     "cpu_ns",
     "thermal",
 )
-FOOTPRINT, RESIDENT = 0, 1
+FOOTPRINT, RESIDENT, AVAILABLE = 0, 1, 3
 
 LIMIT_VARIABLE = "VIRTUAL_FOOTPRINT_LIMIT_BYTES"
 """A virtual iPhone tells its apps the limit here (a real one through os_proc_available_memory)."""

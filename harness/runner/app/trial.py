@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .copies import engine_of
 from .engine import Cancelled, Engine, EngineError, EngineKind, Generation, Phase
 from .engine_floor import prewarm
 from .events import EventLog, bounded
@@ -20,9 +21,9 @@ from .guard import EXIT_GUARDED, GUARD_HZ, ONE_CALL, SEND_S, MemoryGuard
 from .job import Job
 from .memory_linux import FOOTPRINT, MemoryReader
 from .sampler import Sampler, SamplerStats
+from .silent_stage import SilentStage
 from .stderr_capture import StderrCapture
 from .verify import KnownDigests, file_digest
-from .warm_up import WarmUpStage
 
 SETTLE_S = 0.2
 """Sampling goes on this long after the unload, so that memory given back late is not called left over."""
@@ -71,7 +72,7 @@ class Trial:
         self._durations_ns: dict[str, int] = {}
         self._phase: str | None = None
         self._inner_phase: str | None = None
-        """What a warm-up does inside its one phase."""
+        """What a warm-up or a further copy does inside its one phase."""
         self._peak_footprint: int | None = None
         self._pieces = 0
         self._pieces_told_ns = 0
@@ -100,7 +101,7 @@ class Trial:
         baseline = self._memory.footprint()
         stderr = StderrCapture(self._events.journal.trial_path(self.name).with_suffix(".stderr"), self._log)
         stderr.start()
-        engine = self._kind.create(self._job, self._model, self._home)
+        engine = self._engine(copies=not self._job.warmup)
         sampler = Sampler(self._job.sample_hz, self._sample)
         sampler.start()
         watch = Sampler(GUARD_HZ, self._watch, name="guard") if self._guard is not None else None
@@ -114,7 +115,7 @@ class Trial:
             self._prewarm()
             if self._job.warmup:
                 self._warm_up(engine)
-                engine = self._kind.create(self._job, self._model, self._home)
+                engine = self._engine(copies=True)
             generation = self._load_and_generate(engine)
             leftover = self._unload(engine)
         except Cancelled:
@@ -186,8 +187,13 @@ class Trial:
     def _warm_up(self, engine: Engine) -> None:
         """One whole load and unload, in one phase: none of its figures mixes with the measured load's."""
         with self.phase("warmup"):
-            engine.load(WarmUpStage(self, self._now_in))
+            engine.load(SilentStage(self, self._now_in))
             engine.unload()
+
+    def _engine(self, *, copies: bool) -> Engine:
+        """A fresh engine; with ``copies`` as many as the job asks for. A warm-up needs one."""
+        job = self._job if copies else self._job._replace(copies=1)
+        return engine_of(self._kind, job, self._model, self._home, self._now_in)
 
     def _now_in(self, inner_phase: str | None) -> None:
         self._inner_phase = inner_phase
@@ -210,7 +216,7 @@ class Trial:
         phase = Phase(name, time.monotonic_ns())
         yield phase
         duration_ns = (phase.ended_ns or time.monotonic_ns()) - phase.began_ns
-        self._durations_ns[name] = duration_ns
+        self._durations_ns[name] = self._durations_ns.get(name, 0) + duration_ns
         self._events.emit(
             "phase", name=name, edge="end", duration_ns=duration_ns, **self._kernel_peaks(), detail=phase.detail
         )

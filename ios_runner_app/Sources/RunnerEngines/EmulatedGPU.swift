@@ -12,7 +12,8 @@
 
     /// What counts as graphics memory now; grows while weights are uploaded.
     public let allocated = Gauge(0)
-    private let memory = Monitor<AnonymousFile?>(nil)
+    /// Bytes of finished uploads that are still held.
+    private let heldBytes = Monitor<Int64>(0)
 
     /// The GPU the phone offers; nil without one. Throws for a word that is not known.
     public static func offered(_ word: String?) throws(SetupError) -> EmulatedGPU? {
@@ -24,13 +25,15 @@
       }
     }
 
-    /// Holds the model's bytes. Throws `EngineError` and what `check` throws.
-    public func upload(_ model: String, on stage: any Stage) throws {
+    /// Holds the model's bytes for as long as what is returned lives. Throws `EngineError` and what `check` throws.
+    public func upload(_ model: String, on stage: any Stage) throws -> AnyObject {
+      let before = heldBytes.withLock { $0 }
       do {
-        let held = try AnonymousFile(model, on: stage) { allocated.value = Int64($0) }
-        memory.withLock { $0 = held }
+        let file = try AnonymousFile(model, on: stage) { allocated.value = before + Int64($0) }
+        hold(Int64(file.size))
+        return Upload(file, gpu: self)
       } catch {
-        release()
+        allocated.value = before
         if let error = error as? SystemError {
           throw EngineError(.loadError, "emulated GPU: upload of \(Files.name(of: model)): \(error)")
         }
@@ -38,10 +41,23 @@
       }
     }
 
-    /// Gives the memory back. Allowed twice.
-    public func release() {
-      memory.withLock { $0 = nil }
-      allocated.value = 0
+    /// One engine's weights; given back when it goes.
+    private final class Upload {
+      private let file: AnonymousFile
+      private let gpu: EmulatedGPU
+
+      init(_ file: AnonymousFile, gpu: EmulatedGPU) {
+        (self.file, self.gpu) = (file, gpu)
+      }
+
+      deinit { gpu.hold(-Int64(file.size)) }
+    }
+
+    private func hold(_ bytes: Int64) {
+      allocated.value = heldBytes.withLock { held in
+        held += bytes
+        return held
+      }
     }
 
     /// What the trial is told about the device that executed.

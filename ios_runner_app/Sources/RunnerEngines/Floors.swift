@@ -71,7 +71,7 @@ final class ReadFloor: Engine {
 /// A file's bytes in anonymous memory: what counts as this process's own, unlike a mapping of the file.
 final class AnonymousFile {
   private let base: UnsafeMutableRawPointer
-  private let size: Int
+  let size: Int
 
   /// Reads the file, telling after each chunk how many bytes are there. Throws `SystemError` and what `check` throws;
   /// then nothing is held.

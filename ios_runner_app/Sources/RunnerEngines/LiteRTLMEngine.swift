@@ -12,6 +12,7 @@ public final class LiteRTLMEngine: Engine {
   private let libraryPath: String?
   private let request: EngineRequest
   private let gpu: WeightUpload?
+  private var uploaded: AnyObject?
   private var library: LiteRTLMLibrary?
   private var engine: OpaquePointer?
   private var session: OpaquePointer?
@@ -48,7 +49,7 @@ public final class LiteRTLMEngine: Engine {
     self.library = library
     try stage.check()
     if let gpu {
-      try stage.phase(.gpuUpload) { _ in try gpu.upload(request.model, on: stage) }
+      uploaded = try stage.phase(.gpuUpload) { _ in try gpu.upload(request.model, on: stage) }
       try stage.check()
     }
     if job.cache == .cold { try cache.beginBuild() }
@@ -205,14 +206,14 @@ public final class LiteRTLMEngine: Engine {
     session = nil
     if let engine { library?.engineDelete(engine) }
     engine = nil
-    gpu?.release()
+    uploaded = nil
   }
 }
 
 /// Where a phone that has no GPU holds the weights instead; see EmulatedGPU.swift.
 public protocol WeightUpload: Sendable {
-  func upload(_ model: String, on stage: any Stage) throws
-  func release()
+  /// Holds them for as long as what is returned lives.
+  func upload(_ model: String, on stage: any Stage) throws -> AnyObject
   /// What the trial is told about the device that executed; called while the weights are held.
   var effective: EffectiveBackend { get }
 }

@@ -119,6 +119,7 @@ int closedir(DIR *_Null_unspecified directory);
 #define PROT_WRITE 0x02
 #define MAP_SHARED 0x0001
 #define MAP_PRIVATE 0x0002
+#define MAP_NORESERVE 0x0040
 #define MAP_ANON 0x1000
 #define MAP_ANONYMOUS MAP_ANON
 #define MADV_WILLNEED 3

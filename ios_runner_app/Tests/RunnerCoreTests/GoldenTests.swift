@@ -16,6 +16,7 @@ import Testing
       #expect(sent["job"]?["model"] == .string(job.model))
       #expect(sent["job"]?["sample_hz"] == .integer(Int64(job.sampleHz)))
       #expect((sent["job"]?["warmup"] ?? .bool(false)) == .bool(job.warmup))
+      #expect((sent["job"]?["copies"] ?? .integer(1)) == .integer(Int64(job.copies)))
       #expect(sent["job"]?["guard"]?["reserve_bytes"] == job.guardReserveBytes.map { .integer($0) })
     }
   }
@@ -26,6 +27,7 @@ import Testing
     guard case .run(_, let job) = try Command.decode(bytes(line)) else { throw JSONError(description: "no run") }
     #expect(job.sha256 == nil && job.maxTokens == nil && job.prompt == nil && job.guardReserveBytes == nil)
     #expect(job.decodeTokens == 0 && job.holdMs == 0 && job.seed == 0 && job.prewarm == .off && !job.warmup)
+    #expect(job.copies == 1)
   }
 
   @Test func badCommandsAreRefusedByKind() throws {

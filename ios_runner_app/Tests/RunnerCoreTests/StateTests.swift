@@ -47,6 +47,14 @@ import Testing
     #expect(state.durationNs(.prefill) == 7 && state.durationNs(.decode) == 0)
   }
 
+  @Test func phasesOfOneNameAreAddedUp() {
+    var state = TrialState()
+    for ns in [20, 5, 6] as [Int64] { state.ended(ns == 20 ? .createEngine : .copy, ns: ns) }
+    #expect(state.durationsNs.map(\.name) == [.createEngine, .copy])
+    #expect(state.durationNs(.copy) == 11)
+    #expect(state.loadNs == 20, "the first copy's")
+  }
+
   @Test func tokensAreToldTwentyTimesASecondAtMost() {
     var state = TrialState()
     let second = nanosecondsPerSecond

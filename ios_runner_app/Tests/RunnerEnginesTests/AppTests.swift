@@ -27,6 +27,25 @@ import Testing
     #expect(app.hasEnded())
   }
 
+  @Test func copiesAreLoadedOneAfterAnother() throws {
+    let app = try TestApp()
+    let host = try TestHost(app.port)
+    let job =
+      #"{"model":"model.bin","engine":"read","backend":"cpu","cache":"none","sample_hz":1000,"copies":3,"warmup":true}"#
+    host.send(#"{"cmd":"run","trial":"t1","job":\#(job)}"#)
+    for number in 2...3 {
+      var phase = try host.until("phase")
+      while phase["name"] != .string("copy") || phase["edge"] != .string("end") { phase = try host.until("phase") }
+      #expect(phase["detail"] == .string("copy \(number) of 3"))
+    }
+    let result = try host.until("result")
+    guard case .object(let durations) = result["durations_ns"] else { throw JSONError(description: "no durations") }
+    #expect(durations.map(\.name) == ["warmup", "read", "copy", "unload", "settle"])
+    #expect(result["load_ns"] == result["durations_ns"]?["read"])
+    host.send(#"{"cmd":"bye"}"#)
+    #expect(app.hasEnded())
+  }
+
   @Test func aCancelDuringTheHold() throws {
     let app = try TestApp()
     let host = try TestHost(app.port)

@@ -29,6 +29,7 @@ from tests.functional.runner_trials import (
 
 FIXTURES = Path(__file__).parents[3] / "ios_runner_app" / "Tests" / "Fixtures"
 RESIDENT, AVAILABLE, FAULTS, CPU = 1, 3, 7, 8
+MIB = 1024 * 1024
 
 
 def test_hello_and_ping(app: RunnerProcess) -> None:
@@ -57,6 +58,23 @@ def test_a_virtual_phone_says_which_phone_it_is(executable: Path, home: Path) ->
         rows = [event["d"] for event in host.seen if event["ev"] == "sample"]
         assert rows
         assert all(row[AVAILABLE] == limit - row[0] for row in rows)
+        assert hello["footprint_bytes"] + hello["available_bytes"] == limit
+
+
+def test_the_app_finds_how_much_it_could_map(app: RunnerProcess) -> None:
+    with app.connect() as host:
+        pid = host.ask("hello", "hello", v=1, host_t=1)["pid"]
+        has = next(
+            int(line.split()[1]) * 1024
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+            if line.startswith("VmData:")
+        )
+        resource.prlimit(pid, resource.RLIMIT_DATA, (has + 100 * MIB, has + 100 * MIB))
+        found = host.ask("hello", "hello", v=1, host_t=1)["largest_mapping_bytes"]
+        assert 98 * MIB <= found <= 100 * MIB
+        assert found % MIB == 0
+        host.load("t", job(cache="none", engine="mmap"))
+        assert host.ask("hello", "hello", v=1, host_t=1)["largest_mapping_bytes"] is None
 
 
 def test_a_trial_from_hello_to_exit(app: RunnerProcess, tiny: ModelInfo) -> None:

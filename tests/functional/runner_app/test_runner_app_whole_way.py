@@ -34,7 +34,7 @@ class Run:
             }
         )
         word = Virtual(settings=settings or {})
-        options_ = RunOptions(runner=str(self._ipa.path))
+        options_ = RunOptions(runner=(str(self._ipa.path),))
         result = asyncio.run(run_suite(suite, word, self._results, Listener(), options_))
         (record,) = result.records
         return record

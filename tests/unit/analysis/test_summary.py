@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.analysis.summary import summarize, telemetry_figures
+from harness.analysis.summary import summarize, telemetry_figures, warm_ups, without_replaced
 from harness.core.outcome import EMULATED_GPU
 from harness.core.record import record_columns
 from harness.core.telemetry import Reading, Source
@@ -29,10 +29,17 @@ def table(*rows: dict[str, Any]) -> pd.DataFrame:
         "decode_tokens_per_s": None,
         "peak_footprint_bytes": None,
         "footprint_limit_bytes": None,
+        "allocation_limit_bytes": None,
+        "run_id": "r",
+        "suite": "s",
+        "ordinal": 1,
+        "attempt": 1,
+        "cut_short": False,
+        "broken_limits": None,
     }
     columns = {name: [row.get(name, value) for row in rows] for name, value in base.items()}
     kinds = {name: "Int64" if name.endswith(("_ns", "_bytes")) else "string" for name in base}
-    kinds["decode_tokens_per_s"] = "Float64"
+    kinds |= {"decode_tokens_per_s": "Float64", "ordinal": "Int64", "attempt": "Int64", "cut_short": "boolean"}
     return pd.DataFrame({name: pd.Series(values, dtype=kinds[name]) for name, values in columns.items()})
 
 
@@ -96,6 +103,33 @@ def test_one_emulated_gpu_marks_the_row() -> None:
 
 def test_no_trials_give_no_rows() -> None:
     assert summarize(table()).empty
+
+
+def test_warm_ups_are_kept_and_not_counted() -> None:
+    trials = table({"ordinal": 0, "outcome": "jetsam"}, {"ordinal": -1}, {"ordinal": 1}, {"ordinal": 2})
+    [row] = summarize(trials).to_dict("records")
+    assert (row["trials"], row["outcomes"], row["as_expected"]) == (2, {"loaded": 2}, True)
+    assert warm_ups(trials) == 2
+
+
+def test_an_attempt_in_whose_place_a_later_one_stands_is_not_counted() -> None:
+    cut = {"outcome": "harness_error", "cut_short": True}
+    trials = table(cut, {**cut, "attempt": 2}, {"attempt": 3}, {**cut, "ordinal": 2}, {**cut, "run_id": "another"})
+    assert list(without_replaced(trials).index) == [2, 3, 4]
+    [row] = summarize(trials).to_dict("records")
+    assert row["outcomes"] == {"harness_error": 2, "loaded": 1}
+
+
+def test_the_same_trial_asked_twice_is_two() -> None:
+    # as a hand-written test does that loads in a loop
+    assert list(summarize(table({}, {}))["trials"]) == [2]
+
+
+def test_trials_over_their_limits_are_counted() -> None:
+    limits = [None, "", "max_load_s 2 s: measured 3 s"]
+    summary = summarize(table(*({"broken_limits": told} for told in limits)))
+    assert list(summary["over_limits"]) == [1]
+    assert list(summary["as_expected"]) == [True]
 
 
 APP = Reading(Source.APP, 0, 1)

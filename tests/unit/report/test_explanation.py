@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.advice import Advice
 from harness.core.outcome import Evidence, EvidenceKind, Outcome
 from harness.core.record import TrialRecord, TrialState, record_columns
-from harness.core.telemetry import Cut, HostStep, Phase, SampleGap
+from harness.core.telemetry import Cut, HostStep, Notice, Phase, SampleGap
 from harness.report.explanation import explain
 from harness.report.outcome_words import FAMILIES, NEXT, RULES
 from harness.store.schema import RECORD_TYPES
@@ -36,6 +37,16 @@ def test_every_outcome_has_its_words(outcome: Outcome) -> None:
     text = text_of(a_record(outcome=outcome.value, reason="because"))
     for words in (RULES[outcome], FAMILIES[outcome.family], *NEXT[outcome], "because"):
         assert words in text
+
+
+def test_limits_attempts_and_warm_ups_are_told() -> None:
+    told = "max_load_s 2 s: measured 3 s"
+    assert f"Over the limits of the suite: {told}" in text_of(a_record(outcome="loaded", broken_limits=told))
+    assert "limits" not in text_of(a_record(outcome="loaded", broken_limits=""))
+    cut = text_of(a_record(outcome="harness_error", cut_short=True, ordinal=3, attempt=2))
+    assert "cut short with its run" in cut
+    assert "Trial 3 (attempt 2) of case" in cut
+    assert "Warm-up 0 of case" in text_of(a_record(outcome="loaded", ordinal=0))
 
 
 def test_a_trial_that_still_runs() -> None:
@@ -95,6 +106,29 @@ def test_a_virtual_phone_is_called_one_and_a_real_one_is_not() -> None:
     assert "battery 36.0 °C" in text_of(record)
     assert "waited 2.0 s" in text_of(record)
     assert "VIRTUAL" not in text_of(replace(record, device_kind="physical"))
+
+
+def test_advice_stands_in_place_of_generic_words() -> None:
+    record = a_record(outcome="jetsam", reason="because")
+    advice = Advice("a-rule", "80 MiB of 90 MiB", "Take a smaller model", "docs/advice.md")
+    (section,) = [section for section in explain(record, (), (advice,)) if section.title == "What to try next"]
+    assert section.lines == (
+        "1. Take a smaller model.",
+        "   Because: 80 MiB of 90 MiB.",
+        "   Source: docs/advice.md  [a-rule]",
+    )
+
+
+def test_what_the_phone_told_is_on_the_time_line() -> None:
+    record = a_record(
+        outcome="jetsam",
+        clock_offset_ns=100 * S,
+        host_steps=(HostStep("run", 10 * S),),
+        notices=(Notice("memory_warning", 112 * S), Notice("thermal", 113 * S, "serious")),
+    )
+    text = text_of(record)
+    assert "2.000 s  phone  memory warning\n" in text
+    assert "3.000 s  phone  thermal: serious\n" in text
 
 
 def test_files_are_named_from_the_results_folder() -> None:

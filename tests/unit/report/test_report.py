@@ -17,6 +17,8 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from harness.analysis.summary import summarize
+from harness.bench.kept_suites import keep_suite
+from harness.bench.suite import load_suite
 from harness.core.outcome import EMULATED_GPU, Evidence, EvidenceKind, Outcome
 from harness.core.record import TrialRecord
 from harness.core.telemetry import Phase, Reading, Source
@@ -363,6 +365,68 @@ def test_one_run_is_reported_and_kinds_of_phones_are_apart(tmp_path: Path) -> No
         build_report(tmp_path, run_id="nothing")
 
 
+def test_a_failed_allocation_is_told_with_the_wall_it_met_and_names_break_between_their_parts(tmp_path: Path) -> None:
+    case = "llama-1b-q8/litert_lm/cpu/cold/variant=extended-addressing"
+    with ResultStore.open(tmp_path) as store:
+        wall: dict[str, Any] = {"outcome": "bad_alloc", "allocation_limit_bytes": 2350 * MIB}
+        keep(store, case, curve(64, 0.3), phases=phases(*GOOD[:2]), **wall)
+        keep(store, "other", curve(20, 0.3), allocation_limit_bytes=2350 * MIB)
+        summary = summarize(store.frame())
+    with style(LIGHT):
+        words = [part.get_text() for part in summary_figure(summary, LIGHT).findobj(Text)]
+    told = " ".join(words).replace("\n", " ")
+    assert "bad_alloc at 64 MiB of 3376 MiB; may map 2350 MiB" in told
+    assert told.count("may map") == 1
+    assert "llama-1b-q8/litert_lm/cpu/cold/\nvariant=extended-addressing" in words
+
+
+def test_a_device_that_all_cases_share_is_said_once(tmp_path: Path) -> None:
+    with ResultStore.open(tmp_path) as store:
+        keep(store, "one", [], outcome="crashed")
+        keep(store, "two", [], outcome="crashed")
+    text = " ".join(read_page(build_report(tmp_path).index).text)
+    assert "All on iPhone17,1 (virtual)." in text
+    assert "Device" not in text.split()
+    with ResultStore.open(tmp_path) as store:
+        keep(store, "three", [], outcome="crashed", device_settings="battery=80")
+    text = " ".join(read_page(build_report(tmp_path).index).text)
+    assert "All on" not in text
+    assert "Device" in text.split()
+
+
+QUOTING = """
+name = "quoting"
+[[models]]
+name = "tiny"
+synth = "tiny"
+[[published]]
+what = "a phone of <somebody>"
+figure = "2.16 GB & more"
+source = "https://example.org/1?a=b&c=d"
+"""
+
+
+def test_what_others_published_stands_beside_the_results_as_theirs(tmp_path: Path) -> None:
+    suite_file = tmp_path / "quoting.toml"
+    suite_file.write_text(QUOTING)
+    suite = load_suite(suite_file)
+    results = tmp_path / "results"
+    with ResultStore.open(results) as store:
+        keep(store, "one", curve(20, 0.3), suite_digest=suite.digest)
+    keep_suite(results, suite)
+    page = read_page(build_report(results).index)
+    text = " ".join(page.text)
+    for words in ("Published by others", "not measured by this harness", "a phone of <somebody>", "2.16 GB & more"):
+        assert words in text
+    assert "https://example.org/1?a=b&c=d" in page.sources
+    assert text.index("Summary") < text.index("Published by others") < text.index("Cases")
+
+    (results / "suites" / f"{suite.digest}.toml").write_text("name = 1")
+    text = " ".join(read_page(build_report(results).index).text)
+    assert "The suite's copy cannot be read" in text
+    assert "Published by others" not in text
+
+
 def test_without_results_there_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no results"):
         build_report(tmp_path)
@@ -378,6 +442,14 @@ def test_a_trial_with_a_single_reading_can_be_drawn(tmp_path: Path) -> None:
         bare = [Reading(Source.HOST, START_NS)]
         keep(store, "none", bare, outcome="lost", phases=phases(("map", 0.1), open_end=True))
     assert len(build_report(tmp_path).pictures) == 12
+
+
+def test_copies_that_follow_one_another_are_one_span_of_the_picture(tmp_path: Path) -> None:
+    with ResultStore.open(tmp_path) as store:
+        copies = phases(("create_engine", 0.1), *[("copy", 0.05)] * 3, open_end=True)
+        keep(store, "many", curve(20, 0.3), outcome="jetsam", phases=copies)
+    build_report(tmp_path)
+    assert "copy × 3…" in svg_texts(tmp_path / "report" / "timeline-many.svg")
 
 
 def texts_of(figure: Figure) -> list[tuple[str, Bbox]]:

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 import harness
-from harness.runner.bundle import ABOUT_KEY, BUNDLE_ID, ENTITLEMENTS_FILE, EXECUTABLE, About, variant_of
+from harness.core.job import Variant
+from harness.runner.bundle import ABOUT_KEY, BUNDLE_ID, ENTITLEMENTS_FILE, EXECUTABLE, About, bundle_id_of, variant_of
 from harness.runner.swift import PACKAGE_DIR
 
-VARIANTS = {"plain", "extended-addressing", "increased-limit", "both"}
+VARIANTS = set(Variant)
 SCRIPTS = ("build-ipa.sh", "resign.sh", "typecheck-ios.sh", "check.sh")
 WORKFLOW = PACKAGE_DIR.parent / ".github" / "workflows" / "ios-runner.yml"
 
@@ -77,7 +78,8 @@ def test_variants_are_other_apps_to_the_phone(project: Any) -> None:
         + settings["configs"][name].get("HARNESS_BUNDLE_SUFFIX", settings["base"]["HARNESS_BUNDLE_SUFFIX"])
         for name in VARIANTS
     }
-    assert settings["base"]["HARNESS_BUNDLE_ID"] == BUNDLE_ID == ids["plain"]
+    assert settings["base"]["HARNESS_BUNDLE_ID"] == BUNDLE_ID == ids[Variant.PLAIN]
+    assert ids == {variant: bundle_id_of(variant) for variant in VARIANTS}
     assert len(set(ids.values())) == len(VARIANTS)
     assert all(re.fullmatch(r"[A-Za-z0-9.-]+", bundle_id) for bundle_id in ids.values())
     assert len({settings["configs"][name]["HARNESS_DISPLAY_NAME"] for name in VARIANTS}) == len(VARIANTS)

@@ -10,9 +10,19 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.core.job import Variant
 from harness.runner.build import BuildError, build_ipa
+from harness.runner.package import read_ipa
 
 APP = "Payload/Runner.app"
+INCREASED = "com.apple.developer.kernel.increased-memory-limit"
+EXTENDED = "com.apple.developer.kernel.extended-virtual-addressing"
+ENTITLEMENTS = {
+    Variant.PLAIN: set(),
+    Variant.EXTENDED_ADDRESSING: {EXTENDED},
+    Variant.INCREASED_LIMIT: {INCREASED},
+    Variant.BOTH: {INCREASED, EXTENDED},
+}
 
 
 def test_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
@@ -35,17 +45,23 @@ def test_info_plist_and_entitlements(tmp_path: Path) -> None:
     assert info["UIFileSharingEnabled"] is True
     assert entitlements == {"get-task-allow": True}
     assert len(built.build) == 12
+    assert read_ipa(built.path) == built
 
 
-def test_options_change_entitlements_and_build(tmp_path: Path) -> None:
-    plain = build_ipa(tmp_path / "plain")
-    large = build_ipa(tmp_path / "large", increased_memory_limit=True, extended_virtual_addressing=True)
-    committed = build_ipa(tmp_path / "committed", commit="0" * 40)
-    assert len({plain.build, large.build, committed.build}) == 3
-    with zipfile.ZipFile(large.path) as ipa:
-        entitlements = plistlib.loads(ipa.read(f"{APP}/archived-expanded-entitlements.xcent"))
-    assert entitlements["com.apple.developer.kernel.increased-memory-limit"] is True
-    assert entitlements["com.apple.developer.kernel.extended-virtual-addressing"] is True
+def test_a_commit_changes_the_build(tmp_path: Path) -> None:
+    assert build_ipa(tmp_path / "plain").build != build_ipa(tmp_path / "committed", commit="0" * 40).build
+
+
+def test_a_variant_is_an_app_of_its_own_with_its_entitlements(tmp_path: Path) -> None:
+    built = {variant: build_ipa(tmp_path, variant=variant) for variant in Variant}
+    assert {variant: read_ipa(app.path) for variant, app in built.items()} == built, "side by side in one folder"
+    assert len({app.build for app in built.values()}) == len({app.bundle_id for app in built.values()}) == len(Variant)
+    for variant, app in built.items():
+        with zipfile.ZipFile(app.path) as ipa:
+            entitlements = plistlib.loads(ipa.read(f"{APP}/archived-expanded-entitlements.xcent"))
+        assert app.variant is variant
+        assert set(entitlements) - {"get-task-allow"} == ENTITLEMENTS[variant]
+        assert all(granted is True for granted in entitlements.values())
 
 
 @pytest.mark.parametrize("name", ["with space", "quote'and\"quote", "$HOME `id`", "back\\slash"])

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.errors import UsageError
-from harness.core.phone import PhoneKind
+from harness.core.job import Variant
 from harness.runner.build import build_ipa
 from harness.runner.build_swift import build_swift_ipa
 from harness.runner.bundle import ABOUT_KEY, BuildError
-from harness.runner.package import choose_runner, read_ipa, show_ipa
+from harness.runner.package import read_ipa, show_ipa
 from harness.runner.swift import find_toolchain, swift_executable, swift_sources
 
 COMPILER = """\
@@ -112,23 +111,18 @@ def test_without_a_checkout_there_are_no_sources(tmp_path: Path) -> None:
 
 
 def test_the_bundle_names_the_engine_and_tells_what_it_is(compiler: Compiler, tmp_path: Path) -> None:
-    built = build_swift_ipa(tmp_path / "out", tmp_path / "cache", commit="0" * 40, extended_virtual_addressing=True)
+    built = build_swift_ipa(tmp_path / "out", tmp_path / "cache", commit="0" * 40, variant=Variant.BOTH)
     facts = show_ipa(built.path)
-    assert (facts.runner, facts.platform, facts.variant, facts.commit) == (
-        "swift",
-        "linux",
-        "extended-addressing",
-        "0" * 40,
-    )
+    assert (facts.runner, facts.platform, facts.variant, facts.commit) == ("swift", "linux", "both", "0" * 40)
     assert {"mmap", "read"} <= facts.engines.keys()
-    assert (facts.build, facts.version) == (built.build, built.version)
+    assert (facts.build, facts.version, facts.bundle_id) == (built.build, built.version, built.bundle_id)
     with zipfile.ZipFile(built.path) as ipa:
         assert ipa.read("Payload/Runner.app/Runner") == b"executable\n"
         assert ipa.getinfo("Payload/Runner.app/Runner").external_attr >> 16 == 0o100755
 
 
 def test_the_python_runner_tells_what_it_is(tmp_path: Path) -> None:
-    facts = show_ipa(build_ipa(tmp_path, increased_memory_limit=True, extended_virtual_addressing=True).path)
+    facts = show_ipa(build_ipa(tmp_path, variant=Variant.BOTH).path)
     assert (facts.runner, facts.variant, facts.commit) == ("python", "both", None)
 
 
@@ -140,19 +134,3 @@ def test_an_app_that_is_not_ours_says_less(tmp_path: Path) -> None:
     facts = show_ipa(path)
     assert (facts.bundle_id, facts.runner, facts.engines, facts.variant) == ("a.b", None, {}, "plain")
     assert read_ipa(path).build == "7"
-
-
-@pytest.mark.parametrize("choice", ["auto", "python", "swift"])
-def test_a_physical_phone_needs_a_signed_app(choice: str) -> None:
-    with pytest.raises(UsageError, match="signed"):
-        choose_runner(choice, PhoneKind.PHYSICAL)
-
-
-def test_auto_is_the_python_runner_even_beside_a_toolchain(
-    compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert show_ipa(choose_runner("auto", PhoneKind.VIRTUAL).path).runner == "python"
-    assert compiler.builds == 0
-    assert show_ipa(choose_runner("swift", PhoneKind.VIRTUAL).path).runner == "swift"
-    assert compiler.builds == 1

@@ -46,6 +46,9 @@ extension RunnerApp {
     let build = configuration.build
     let device = configuration.device
     let condition = configuration.condition()
+    let memory = configuration.memory.read()
+    // Once there is a trial, trying it out would harm that trial.
+    let largestMapping = trial == nil ? largestMappingBytes() : nil
     events.emit("hello") { event in
       event.field("app_version", build.version)
       event.field("build", build.build)
@@ -62,6 +65,9 @@ extension RunnerApp {
       event.field("sample_columns", .array(MemoryReading.columns.map { .string($0) }))
       event.field("thermal", condition.thermalName)
       event.field("low_power", condition.lowPower)
+      event.field("footprint_bytes", memory.footprint)
+      event.field("available_bytes", memory.available)
+      event.field("largest_mapping_bytes", largestMapping)
       event.field("state", lifecycle.wireName)
       event.field("trial", trial?.name)
     }

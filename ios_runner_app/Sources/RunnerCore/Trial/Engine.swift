@@ -10,6 +10,8 @@ public enum PhaseName: String, CaseIterable, Sendable {
   case gpuUpload = "gpu_upload"
   case createEngine = "create_engine"
   case createSession = "create_session"
+  /// A further engine of the same file, from its begin to its session.
+  case copy
   case prefill
   case firstToken = "first_token"
   case decode

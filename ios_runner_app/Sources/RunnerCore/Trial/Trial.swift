@@ -61,7 +61,8 @@ final class Trial: Sendable {
     }
     let sampler = try Sampler(hz: job.sampleHz) { nowNs, periodNs in self.sample(nowNs, periodNs) }
     let watch = try memoryGuard.map { _ in try Sampler(hz: MemoryGuard.hz, name: "guard") { _, _ in self.watch() } }
-    var engine = kind.make(request)
+    // A warm-up needs one engine, whatever the job asks for.
+    var engine = engine(copies: job.warmup ? 1 : job.copies)
     var generation: Generation?
     var leftover: Int64?
     var cancelled = false
@@ -124,10 +125,15 @@ final class Trial: Sendable {
   /// One whole load and unload. Its steps are one phase, so none of their figures mixes with the measured load's.
   private func warmUp(_ engine: inout any Engine) throws {
     try phase(.warmup) { _ in
-      try engine.load(on: WarmUpStage(trial: self))
+      try engine.load(on: SilentStage(trial: self))
       engine.unload()
     }
-    engine = kind.make(request)
+    engine = self.engine(copies: job.copies)
+  }
+
+  private func engine(copies: Int) -> any Engine {
+    let request = EngineRequest(job: job.with(copies: copies), model: request.model, home: request.home)
+    return Copies.engine(kind, request, silent: SilentStage(trial: self))
   }
 
   private func verify() throws {

@@ -18,7 +18,7 @@ extension Trial: Stage {
     let result = try body(phase)
     let durationNs = (phase.endedNs ?? monotonicNs()) - phase.beganNs
     let peaks = memory.peaks()
-    state.withLock { $0.durationsNs.append((name, durationNs)) }
+    state.withLock { $0.ended(name, ns: durationNs) }
     events.emit("phase") { event in
       event.field("name", name.rawValue)
       event.field("edge", "end")
@@ -53,8 +53,8 @@ extension Trial: Stage {
   }
 }
 
-/// The stage of a warm-up: everything happens, its steps are not told.
-struct WarmUpStage: Stage {
+/// The stage of loads that are not the measured one, a warm-up and further copies: everything happens, no step is told.
+struct SilentStage: Stage {
   let trial: Trial
 
   func phase<Result>(_ name: PhaseName, _ body: (Phase) throws -> Result) throws -> Result {

@@ -7,15 +7,23 @@ struct TrialState {
   /// Whether the `result` or the `error` has been said; what follows is cleaning up.
   var answered = false
   var phase: PhaseName?
-  /// What a warm-up does inside its one phase.
+  /// What a warm-up or a further copy does inside its one phase.
   var innerPhase: PhaseName?
   /// Whether the memory guard is on: from the first byte brought in until the load is done.
   var guarded = false
-  /// Of every finished phase, in order of their ends.
+  /// Of every finished phase, in order of their first ends; what has come more than once is added up.
   var durationsNs: [(name: PhaseName, ns: Int64)] = []
   var peakFootprint: Int64?
   private var pieces = 0
   private var piecesToldNs: Int64 = 0
+
+  mutating func ended(_ name: PhaseName, ns: Int64) {
+    if let index = durationsNs.firstIndex(where: { $0.name == name }) {
+      durationsNs[index].ns += ns
+    } else {
+      durationsNs.append((name, ns))
+    }
+  }
 
   func durationNs(_ name: PhaseName) -> Int64 {
     durationsNs.reduce(0) { $1.name == name ? $0 + $1.ns : $0 }

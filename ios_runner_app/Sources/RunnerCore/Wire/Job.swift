@@ -28,7 +28,7 @@ public struct Job: Equatable, Sendable {
   public let model: String
   public let engine: String
   public let backend: Backend
-  public let cache: Cache
+  public private(set) var cache: Cache
   public let sampleHz: Int
   public let sha256: String?
   public let maxTokens: Int?
@@ -41,6 +41,20 @@ public struct Job: Equatable, Sendable {
   public let warmup: Bool
   /// Stop the load when less than this is left below the footprint limit; nil: no guard.
   public let guardReserveBytes: Int64?
+  /// Engines of the same file, loaded one after another and kept beside one another; the last generates.
+  public private(set) var copies = 1
+
+  func with(cache: Cache) -> Job {
+    var job = self
+    job.cache = cache
+    return job
+  }
+
+  func with(copies: Int) -> Job {
+    var job = self
+    job.copies = copies
+    return job
+  }
 }
 
 extension Job {
@@ -49,6 +63,7 @@ extension Job {
   static let maxSampleHz: Int64 = 1000
   static let maxHoldMs: Int64 = 3_600_000
   static let maxSeed: Int64 = 1 << 31 - 1
+  static let maxCopies: Int64 = 64
   static let chunkBytes: ClosedRange<Int64> = 4096...1 << 30
   static let reserveBytes: ClosedRange<Int64> = 0...1 << 40
   static let maxModelPathBytes = 1024
@@ -56,7 +71,9 @@ extension Job {
   static let floors = ["mmap", "read"]
   static let required = ["model", "engine", "backend", "cache", "sample_hz"]
   static let fields =
-    required + ["sha256", "max_tokens", "prompt", "decode_tokens", "hold_ms", "seed", "prewarm", "warmup", "guard"]
+    required + [
+      "sha256", "max_tokens", "prompt", "decode_tokens", "hold_ms", "seed", "prewarm", "warmup", "guard", "copies",
+    ]
 
   /// Decodes and checks a job. Throws a refusal of kind `bad_job`.
   static func decode(_ value: JSONValue) throws(Refusal) -> Job {
@@ -84,7 +101,8 @@ extension Job {
       seed: Int(try Fields.integer(value["seed"], "seed", 0...maxSeed, ifAbsent: 0)),
       prewarm: try prewarm(value["prewarm"]),
       warmup: try Fields.bool(value["warmup"], "warmup", ifAbsent: false),
-      guardReserveBytes: try reserve(value["guard"])
+      guardReserveBytes: try reserve(value["guard"]),
+      copies: Int(try Fields.integer(value["copies"], "copies", 1...maxCopies, ifAbsent: 1))
     )
     try job.checkTogether()
     return job

@@ -1,4 +1,4 @@
-"""A warm-up: one whole load and unload before the measured one. Its steps are one phase, told by nobody."""
+"""A stage for loads that are not the measured one: a warm-up, and the further copies of a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from .engine import Phase, Stage
 
 
-class WarmUpStage:
+class SilentStage:
     """A stage on which everything happens and no phase is told; ``now_in`` hears what really runs (None: nothing)."""
 
     def __init__(self, stage: Stage, now_in: Callable[[str | None], None]) -> None:
@@ -34,4 +34,4 @@ class WarmUpStage:
         return self._stage.cancelled(timeout_s)
 
     def pieces(self, count: int) -> None:
-        """A warm-up generates nothing."""
+        """Nothing is generated on this stage."""
