@@ -75,6 +75,13 @@ def _still_before(deadline_s: float) -> None:
         raise RunnerSilent("the runner sends events but does not get on")
 
 
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(CLOSE_LIMIT_S):
+            await writer.wait_closed()
+
+
 class RunnerClient:
     """Drives one trial; `seen` holds every event that came, in order of arrival."""
 
@@ -124,15 +131,21 @@ class RunnerClient:
         async for event in self._until_end(limits):
             yield event
 
-    async def resume(
+    def resume(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trial: str, job: Job, limits: Limits
     ) -> AsyncIterator[Event]:
         """Goes on over a new connection to the same process, from the first event that did not come.
 
-        A `run` that the old connection did not deliver is sent again.
+        A `run` that the old connection did not deliver is sent again. The new connection is the client's from this call
+        on, also if nobody ever asks for the first event.
         """
-        await self.close()
-        self._reader, self._writer = reader, writer
+        former, self._reader, self._writer = self._writer, reader, writer
+        return self._resumed(former, trial, job, limits)
+
+    async def _resumed(
+        self, former: asyncio.StreamWriter, trial: str, job: Job, limits: Limits
+    ) -> AsyncIterator[Event]:
+        await _close(former)
         self._waiting.clear()
         from_here = self._session.reconnected()
         hello = await self.hello()
@@ -146,10 +159,7 @@ class RunnerClient:
             await self._send(self._session.bye())
 
     async def close(self) -> None:
-        self._writer.close()
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(CLOSE_LIMIT_S):
-                await self._writer.wait_closed()
+        await _close(self._writer)
 
     async def _until_end(self, limits: Limits) -> AsyncIterator[Event]:
         progress_s = time.monotonic()

@@ -138,3 +138,13 @@ async def test_a_run_that_was_not_delivered_is_sent_again() -> None:
             events = [event async for event in runner.resume(*connection, "t", JOB, Limits(progress_s=5))]
     assert heard == ["hello", "run"]
     assert len(events) == 1
+
+
+async def test_a_new_connection_is_closed_with_the_client_even_if_no_event_was_asked_for() -> None:
+    async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with talking_to(silent) as runner, served(silent) as connection:
+        runner.resume(*connection, "t", JOB, Limits(progress_s=5))
+        await runner.close()
+        assert connection[1].is_closing()
