@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 from .anonymous import hold_in_memory
@@ -27,6 +28,7 @@ class MmapFloor:
             try:
                 with self._model.open("rb") as file:
                     self._mapping = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)
+                _in_small_pages(self._mapping)
                 touch(self._mapping, CHUNK_BYTES, stage)
             except (OSError, ValueError) as error:
                 raise EngineError("load_error", f"mmap of {self._model.name}: {error}") from error
@@ -44,6 +46,14 @@ class MmapFloor:
         if self._mapping is not None:
             self._mapping.close()
             self._mapping = None
+
+
+def _in_small_pages(mapping: mmap.mmap) -> None:
+    """How much of a file Linux maps in huge pages, which need no page tables, depends on what the page cache holds:
+    the footprint of one load would differ from the next one's. A phone has no huge pages. Best effort.
+    """
+    with suppress(OSError):
+        mapping.madvise(mmap.MADV_NOHUGEPAGE)
 
 
 class ReadFloor:

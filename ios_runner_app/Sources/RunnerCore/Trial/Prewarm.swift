@@ -17,6 +17,11 @@ public final class MappedFile {
     let base = mmap(nil, size, PROT_READ, MAP_PRIVATE, file, 0)
     guard let base, base != MAP_FAILED else { throw SystemError("mmap of \(size) bytes") }
     bytes = UnsafeRawBufferPointer(start: base, count: size)
+    #if os(Linux)
+      // How much of a file Linux maps in huge pages, which need no page tables, depends on what the page cache holds: the
+      // footprint of one load would differ from the next one's. A phone has no huge pages. Best effort.
+      madvise(base, size, MADV_NOHUGEPAGE)
+    #endif
   }
 
   deinit {
