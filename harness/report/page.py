@@ -39,6 +39,7 @@ td:first-child { min-width: 11rem; }
 .virtual { border: 2px solid var(--bad); padding: 0.5rem 0.75rem; }
 """
 
+_CASE = HEADINGS.index("Case")
 _DEVICE = HEADINGS.index("Device")
 _FIRST_FIGURE = HEADINGS.index("Load")
 
@@ -137,12 +138,17 @@ def _table(rows: Sequence[SummaryRow]) -> str:
     body = []
     for row in rows:
         mark = "" if row.as_expected else ' class="bad"'
-        cells = "".join(f"<td{_kept_whole(index)}>{escape(row.cells[index])}</td>" for index in shown)
+        cells = "".join(f"<td{_kept_whole(index)}>{_cell(index, row.cells[index])}</td>" for index in shown)
         body.append(f"<tr{mark}>{cells}</tr>")
     return (
         f'{told}<div class="wide" tabindex="0" role="group" aria-label="Summary table">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
+
+
+def _cell(index: int, text: str) -> str:
+    """A case's name may break after each of its parts: a long one must not push the figures off the screen."""
+    return escape(text).replace("/", "/<wbr>") if index == _CASE else escape(text)
 
 
 def _kept_whole(index: int) -> str:
