@@ -29,7 +29,8 @@ class PairedHosts:
 
     def __init__(self, home: Path, udid: str) -> None:
         self._key_file = home / "device_key.pem"
-        self._hosts = home / "PairedHosts"
+        # by UDID: a home that is used with another seed is another phone's for that time
+        self._hosts = home / "PairedHosts" / udid
         self._hosts.mkdir(parents=True, exist_ok=True)
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._key = self._load_key()

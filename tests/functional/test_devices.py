@@ -91,7 +91,7 @@ def test_who_uses_a_phone_is_listed(phone: RunningPhone, desk: Path) -> None:
 def test_a_phone_that_trusts_nobody_is_listed_all_the_same(phone: RunningPhone) -> None:
     phone.control("trust", state="locked")
     assert listed()[0]["product_type"] == "iPhone17,1"
-    assert not list((phone.home / "PairedHosts").iterdir()), "nothing was changed on it"
+    assert not list((phone.home / "PairedHosts" / phone.udid).iterdir()), "nothing was changed on it"
 
 
 @pytest.mark.anyio

@@ -90,8 +90,8 @@ async def test_pair_records_lie_with_their_phones(two_phones: RunningPhone) -> N
     xr, pro = two_phones, two_phones.other(1)
     async with await create_using_usbmux(serial=pro.udid, autopair=True):
         pass
-    assert list((xr.home / "PairedHosts").iterdir()) == []
-    assert len(list((pro.home / "PairedHosts").iterdir())) == 1
+    assert list((xr.home / "PairedHosts" / xr.udid).iterdir()) == []
+    assert len(list((pro.home / "PairedHosts" / pro.udid).iterdir())) == 1
 
 
 @pytest.mark.parametrize(
@@ -184,3 +184,14 @@ def test_the_first_line_tells_of_all_phones(tmp_path: Path) -> None:
     assert {key: line[key] for key in ("udid", "home", "profile")} == first
     assert (Path(first["home"]).name, Path(second["home"]).name) == ("1", "2")
     assert first["profile"] == second["profile"] == "iphone-13"
+
+
+async def test_a_home_that_is_used_with_another_seed_forgets_nobody(phone_starter: StartPhone) -> None:
+    udids = []
+    for settings in ({}, {"seed": "7"}, {}):
+        phone = phone_starter(settings)
+        async with await create_using_usbmux(serial=phone.udid, autopair=True) as lockdown:
+            assert lockdown.paired
+        udids.append(phone.udid)
+        phone.stop()
+    assert udids[0] == udids[2] != udids[1]
