@@ -27,6 +27,7 @@ from harness.core.model_file import ModelFile
 from harness.core.phone import Virtual
 from harness.core.record import TrialRecord
 from harness.report.build import build_report
+from tests.model_files import small_files
 
 MIB = 1024 * 1024
 HOLD_MS = 60_000
@@ -168,6 +169,17 @@ def test_no_gpu(load: Load) -> None:
     assert record.outcome == "load_error", record.reason
     assert "no-gpu-there" in rules(record)
     assert "no-gpu-there" not in rules(replace(record, reason="another", evidence=()))
+
+
+def test_a_model_for_another_backend(load: Load, tmp_path: Path) -> None:
+    file = tmp_path / "made-for-the-cpu.litertlm"
+    file.write_bytes(small_files()["litertlm"])
+    (record,) = load(str(file), {"gpu": "emulated"}, {"backends": ["gpu"]})
+    assert record.outcome == "load_error", record.reason
+    model = inspect_model(file)
+    assert "made for CPU" in rules(record, (), model)["made-for-another-backend"].evidence
+    assert "made-for-another-backend" not in rules(record), "the file says it, and nothing else"
+    assert "made-for-another-backend" not in rules(replace(record, backend_requested="cpu"), (), model)
 
 
 def test_the_guard(load: Load) -> None:
