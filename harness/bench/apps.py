@@ -64,6 +64,10 @@ class Apps:
             )
         return self._trials[app.variant]
 
+    def app_of(self, case: Case) -> BuiltRunner:
+        """The app that `trials_of` would run it in. Raises what `choose` does."""
+        return self._app(case.variant)
+
     @property
     def pushed_bytes(self) -> int:
         """What has gone to the phone so far, for all apps together."""

@@ -89,9 +89,10 @@ class Conductor:
     async def run_trial(self, planned: PlannedTrial, number: int = 1, total: int = 1) -> TrialRecord:
         """One trial, after the rest that it asks for; its model is made or read first.
 
-        Raises UsageError when no app given is of its variant, or its model's file is not the one that the run began
-        with.
+        Raises UsageError when no app given is of its variant, or the app or the model's file is not the one that the
+        run began with.
         """
+        self._check_app(planned)
         self._trials = self._apps.trials_of(planned.case)
         await self._rest(self._rest_s(planned))
         self._listener.trial_begins(planned, number, total)
@@ -145,6 +146,18 @@ class Conductor:
                 continue
             records.append(await self.run_trial(planned, number, total))
         return RunResult(self.run_id, self.facts, tuple(records), tuple(not_run))
+
+    def _check_app(self, planned: PlannedTrial) -> None:
+        if not self.run.records:
+            return
+        app = self._apps.app_of(planned.case)
+        for record in self.run.records:
+            if record.app_variant == app.variant and record.app_build not in (None, app.build):
+                raise UsageError(
+                    f"the runner app ({app.variant}) is build {app.build}, and run {self.run_id} began with "
+                    f"{record.app_build}, so their figures do not belong together; give the same --runner, or begin a "
+                    "new run (without --resume)"
+                )
 
     def _model(self, planned: PlannedTrial) -> LocalModel:
         entry = planned.case.model

@@ -32,6 +32,8 @@ WORK_ENDING = ".part"
 MAX_MODEL_BYTES = 64 << 30
 # What stays free on this machine's disk beside the file.
 RESERVE_BYTES = 256 << 20
+# The disk's room is looked at again after so much, also where the server tells no size.
+ROOM_EVERY_BYTES = 64 << 20
 # Connections in a row that bring not one byte.
 MAX_FRUITLESS = 5
 FIRST_PAUSE_S = 1.0
@@ -58,7 +60,11 @@ class Wanted:
     def __post_init__(self) -> None:
         if not _SHA256.fullmatch(self.sha256):
             raise UsageError(f"{self.sha256[:80]!r} is no SHA-256 digest: 64 hex digits, in lower case")
-        if urlsplit(self.url).scheme != "https" or not urlsplit(self.url).hostname:
+        try:
+            parts = urlsplit(self.url)
+        except ValueError as error:
+            raise UsageError(f"{self.url[:200]!r}: no address: {error}") from error
+        if parts.scheme != "https" or not parts.hostname:
             raise UsageError(f"{self.url[:200]!r}: an https:// address is needed")
 
     @property
@@ -80,7 +86,11 @@ class _Validator:
 def find_fetched(models: Path, sha256: str) -> Path | None:
     """The file with that digest, if it was fetched whole."""
     folder = models / sha256
-    return next((path for path in sorted(folder.iterdir()) if path.is_file()), None) if folder.is_dir() else None
+    if not _SHA256.fullmatch(sha256) or not folder.is_dir():
+        return None
+    # a file manager may have left a file of its own there
+    found = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
+    return next(found, None)
 
 
 def fetch(
@@ -124,6 +134,7 @@ class _Fetch:
         self._pause = pause
         self._digest = hashlib.sha256()
         self._done_bytes = 0
+        self._most_bytes = 0
         self._resumed = False
         self._fruitless = 0
 
@@ -171,6 +182,7 @@ class _Fetch:
     def _attempt(self, server: Server) -> bool:
         """One connection; True: the file is there. A connection that was cut is taken up again by the next."""
         before = self._done_bytes
+        self._most_bytes = max(self._most_bytes, before)
         validator = self._validator() if before else None
         try:
             with server.get(self._wanted.url, before, validator.etag if validator else None) as body:
@@ -178,10 +190,11 @@ class _Fetch:
                 self._receive(body)
             return True
         except Cut as error:
-            self._fruitless = 0 if self._done_bytes > before else self._fruitless + 1
+            # against the most that ever was there: who begins anew each time would else go on for ever
+            self._fruitless = 0 if self._done_bytes > self._most_bytes else self._fruitless + 1
             if self._fruitless >= MAX_FRUITLESS:
                 raise FetchError(
-                    f"{self._wanted.url}: {error}; given up after {self._fruitless} connections without a byte. What "
+                    f"{self._wanted.url}: {error}; given up after {self._fruitless} connections with nothing new. What "
                     f"has arrived ({format_bytes(self._done_bytes)}) is kept: fetch again to go on"
                 ) from error
             wait = error.retry_after_s or FIRST_PAUSE_S * 2**self._fruitless
@@ -236,6 +249,10 @@ class _Fetch:
                 file.write(chunk)
                 self._digest.update(chunk)
                 self._done_bytes += len(chunk)
+                if total is not None and self._done_bytes > total:
+                    raise FetchError(f"{self._wanted.url}: the server sends more than the {total} bytes it told of")
+                if self._done_bytes // ROOM_EVERY_BYTES != (self._done_bytes - len(chunk)) // ROOM_EVERY_BYTES:
+                    self._make_sure_of_room(total or self._done_bytes)
                 if self._done_bytes > MAX_MODEL_BYTES:
                     raise FetchError(f"{self._wanted.url}: no end after {format_bytes(MAX_MODEL_BYTES)}; no model")
                 self._progress(what, ByteCount(self._done_bytes), ByteCount(total or self._done_bytes + 1))

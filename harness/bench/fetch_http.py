@@ -130,9 +130,12 @@ class Server:
             if response.status not in (301, 302, 303, 307, 308) or location is None:
                 return response
             response.close()
-            at = urljoin(at, location)
+            try:
+                at = urljoin(at, location)
+                host = urlsplit(at).hostname
+            except ValueError as error:
+                raise FetchError(f"{url}: leads to what is no address ({error})") from error
             # not the whole address: what storage services are redirected to carries a key
-            host = urlsplit(at).hostname
             if urlsplit(at).scheme != "https" or host is None or len(at) > MAX_URL_CHARACTERS:
                 raise FetchError(f"{url}: leads to {at[:60]!r}, not an https address; nothing is fetched there")
         raise FetchError(f"{url}: more than {MAX_REDIRECTS} redirects")

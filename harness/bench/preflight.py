@@ -153,11 +153,14 @@ def foretold(case: Case, path: Path | None, records: Sequence[TrialRecord], fact
         mapping_bytes=mappings[-1] if mappings else None,
         mapping_is_all=facts.kind is PhoneKind.VIRTUAL,
     )
-    alike = [
-        {name: getattr(one, name) for name in USED_COLUMNS}
+    same_load = [
+        one
         for one in records
         if (one.engine, one.backend_requested, one.cache_state) == (case.engine, case.backend, case.cache)
     ]
+    # the app at hand is not asked: its engine is taken to be that of the newest record
+    version = next((one.engine_version for one in reversed(same_load) if one.engine_version is not None), None)
+    alike = [{name: getattr(one, name) for name in USED_COLUMNS} for one in same_load if one.engine_version == version]
     corrected = calibration(pd.DataFrame(alike, columns=list(USED_COLUMNS)))
     return preflight_of(case, model, limits, corrected, gpu_emulated=gpu_is_emulated(facts))
 
@@ -279,9 +282,12 @@ class Preflights:
             "backend_requested": case.backend,
             "cache_state": case.cache,
         }
+        if kind["engine_version"] is None:
+            # another version may need more or less
+            return NOT_CALIBRATED
         key = tuple(kind.values())
         if key not in self._calibrations:
-            known = {name: str(value) for name, value in kind.items() if value is not None}
+            known = {name: str(value) for name, value in kind.items()}
             self._calibrations[key] = calibration(self.store.frame(**known))
         return self._calibrations[key]
 

@@ -51,7 +51,7 @@ class Resumable:
         free, so there it is another one of the same kind and settings.
         """
         if not isinstance(self.word, Virtual):
-            return record.device_udid == facts.udid
+            return (record.device_udid, record.device_os_build) == (facts.udid, facts.os_build)
         return (
             record.device_kind, record.device_product_type, record.device_os_build, record.device_settings
         ) == (facts.kind, facts.product_type, facts.os_build, facts.settings)  # fmt: skip  # two rows to compare

@@ -142,13 +142,18 @@ class Suite(Table):
 def load_suite(path: Path) -> Suite:
     """Reads a suite file. Raises SuiteError naming the file, the key and what is wrong with it."""
     try:
-        if path.stat().st_size > MAX_SUITE_BYTES:
+        with path.open("rb") as file:
+            raw = file.read(MAX_SUITE_BYTES + 1)
+        if len(raw) > MAX_SUITE_BYTES:
             raise SuiteError(f"{path}: more than {MAX_SUITE_BYTES} bytes; a suite is a small text file")
-        text = path.read_text(encoding="utf-8")
+        text = raw.decode("utf-8")
         data = tomllib.loads(text)
     except OSError as error:
         raise SuiteError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise SuiteError(f"{path}: not TOML: nested too deep") from error
+    except ValueError as error:
+        # TOML's and UTF-8's errors, and Python's about a number of thousands of digits
         raise SuiteError(f"{path}: not TOML: {error}") from error
     try:
         suite = Suite.model_validate(data)

@@ -53,10 +53,10 @@ class Limit(Matcher):
     min_head_room: Size | None = None
     """Footprint limit minus peak footprint."""
     max_leftover_footprint: Size | None = None
-    max_load_s: Annotated[float, Field(gt=0)] | None = None
-    max_ttft_s: Annotated[float, Field(gt=0)] | None = None
-    min_prefill_tokens_per_s: Annotated[float, Field(gt=0)] | None = None
-    min_decode_tokens_per_s: Annotated[float, Field(gt=0)] | None = None
+    max_load_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    max_ttft_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    min_prefill_tokens_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    min_decode_tokens_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _limits_something(self) -> Limit:

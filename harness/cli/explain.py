@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,15 +79,15 @@ def model_of(record: TrialRecord, given: Path | None) -> ModelFile | None:
     if given is None and not (path.is_file() and path.stat().st_size == record.model_bytes):
         return None
     try:
-        model = inspect_model(path)
+        model = inspect_model(path, digest=given is not None)
     except UsageError:
         if given is not None:
             raise
         return None
-    if model.size_bytes != record.model_bytes:
+    if given is not None and model.sha256 != record.model_sha256:
         raise UsageError(
-            f"{path} has {model.size_bytes} bytes, the trial's {record.model_file} had {record.model_bytes}: "
-            "give the file that the trial loaded"
+            f"{path} is another file than the trial's {record.model_file} (its SHA-256 is {model.sha256}, not "
+            f"{record.model_sha256}): give the file that the trial loaded"
         )
     return model
 
@@ -96,8 +97,11 @@ def kept_files(results: Path, record: TrialRecord) -> list[str]:
     if record.artifacts_dir is None:
         return []
     folder = results / record.artifacts_dir
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return names[:MAX_FILES]
+    if not folder.resolve().is_relative_to(results.resolve()):
+        # the row was written by somebody else: a record is no way out of its folder
+        return []
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(islice(files, MAX_FILES))
 
 
 def find_trial(store: ResultStore, word: str) -> TrialRecord:

@@ -276,6 +276,7 @@ def carry(source: socket.socket, sink: socket.socket) -> None:
     [
         ("http://example.org/a.task", "0" * 64, "https"),
         ("https:///a.task", "0" * 64, "https"),
+        ("https://[", "0" * 64, "no address"),
         ("https://example.org/a.task", "0" * 63, "no SHA-256"),
         ("https://example.org/a.task", "A" * 64, "no SHA-256"),
     ],

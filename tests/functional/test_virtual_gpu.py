@@ -101,4 +101,5 @@ def test_near_the_limit_the_app_is_warned_first(run: Run, results: Path) -> None
     assert {event["kind"] for event in notices} == {"memory_warning"}
     warned_ns = notices[0]["t"]
     footprint = app_readings(results, record).set_index("t_ns")["footprint_bytes"]
-    assert int(footprint[footprint.index <= warned_ns].max()) >= 0.8 * 130 * MIB
+    # what the phone saw may lie between two samples
+    assert int(footprint[footprint.index <= warned_ns].max()) >= 0.98 * 0.8 * 130 * MIB

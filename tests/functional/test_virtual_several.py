@@ -24,7 +24,11 @@ from harness.virtual.running import RunningPhone, start_phone
 if TYPE_CHECKING:
     from tests.functional.conftest import StartPhone
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # the client library's tunnels leave sockets to the garbage collector now and then
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 LIMIT_S = 60.0
 LOCKDOWN_PORT = 62078
 CORE_DEVICE_PROXY = "com.apple.internal.devicecompute.CoreDeviceProxy"

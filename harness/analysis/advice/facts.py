@@ -10,6 +10,7 @@ from functools import cached_property
 from harness.core.job import Engine
 from harness.core.model_file import ModelFile
 from harness.core.outcome import Family, Outcome
+from harness.core.phone import PhoneKind
 from harness.core.record import TrialRecord, TrialState
 
 INCREASED_LIMIT = "com.apple.developer.kernel.increased-memory-limit"
@@ -156,6 +157,9 @@ class Facts:
     def over_the_largest_mapping(self) -> tuple[int, int, str] | None:
         """Needed and available address space and how the former is known, where the need is the larger."""
         needed, most = self.needed_address_bytes, self.record.allocation_limit_bytes
+        if self.record.device_kind != PhoneKind.VIRTUAL:
+            # there it is the largest of several holes: only what must lie in one piece can be held against it
+            needed = self.record.model_bytes, "for the file alone"
         if needed is None or most is None or needed[0] <= most:
             return None
         return needed[0], most, needed[1]

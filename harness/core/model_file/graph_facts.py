@@ -200,14 +200,15 @@ def _context(model: TfliteModel, uses: dict[int, GraphUse], stated: int | None) 
     found = []
     for definition in model.signatures:
         caches = _caches(model, definition)
-        shapes = [tensor.shape for tensor in caches.values()]
-        if not caches or None in shapes:
+        shapes = [set(tensor.shape or ()) for tensor in caches.values()]
+        if not all(shapes) or not shapes:
             continue
+        common = set.intersection(*shapes)
         lengths = [mask.shape[-1] for mask in _masks(model, definition) if mask.shape is not None]
         axes = uses[definition.graph].written_axes
         lengths += [tensor.shape[axes[number]] for number, tensor in caches.items() if number in axes and tensor.shape]
         lengths += [] if stated is None else [stated]
-        found += [length for length in lengths if all(length in (shape or ()) for shape in shapes)][:1]
+        found += [length for length in lengths if length in common][:1]
     return max(found, default=None)
 
 

@@ -115,6 +115,7 @@ CASES: dict[str, Case] = {
     "extended-addressing-would-do": Case(
         a_trial(
             "bad_alloc",
+            device_kind="virtual",
             reason=BAD_ALLOC,
             app_entitlements={},
             allocation_limit_bytes=150 * MIB,
@@ -368,11 +369,18 @@ def test_a_neighbour_that_loaded_is_evidence_as_good_as_figures() -> None:
     assert advice_of(rule, trial, Case(trial, (), others=(loaded,))) is not None
     in_vain = replace(loaded, outcome="bad_alloc", outcome_family="model")
     assert advice_of(rule, trial, Case(trial, (), others=(in_vain,))) is None
-    with_figures = CASES[rule].trial
+    with_figures = replace(CASES[rule].trial, device_kind="physical", model_bytes=300 * MIB)
     assert advice_of(rule, with_figures, Case(trial, (), others=(in_vain,))) is None, "tried without success"
     lost = replace(in_vain, outcome="lost", outcome_family="device")
     assert advice_of(rule, with_figures, Case(trial, (), others=(lost,))) is not None, "proves nothing"
     assert advice_of(rule, replace(trial, max_tokens=64), Case(trial, (), others=(loaded,))) is None
+
+
+def test_on_a_phone_only_what_lies_in_one_piece_is_held_against_its_largest_hole() -> None:
+    rule = "extended-addressing-would-do"
+    physical = replace(CASES[rule].trial, device_kind="physical", model_bytes=100 * MIB)
+    assert advice_of(rule, physical, CASES[rule]) is None, "the rest may lie in another hole"
+    assert advice_of(rule, replace(physical, model_bytes=300 * MIB), CASES[rule]) is not None
 
 
 def test_the_entitlement_is_not_advised_where_it_was_tried_in_vain() -> None:

@@ -77,7 +77,11 @@ def test_paths_are_relative_to_the_suite(tmp_path: Path) -> None:
         (("trials = 2", 'prompt = "' + "ü" * 20_000 + '"'), r"options\.prompt.*32768 bytes"),
         (('name = "two"', ""), r"name: Field required"),
         (("[matrix]", "[matrix"), r"not TOML"),
+        (("trials = 2", "trials = " + "9" * 5000), r"not TOML"),
+        (("trials = 2", "trials = " + "[" * 100_000), r"not TOML: nested too deep"),
+        (("[matrix]", "[[limit]]\nmax_load_s = inf\n[matrix]"), r"limit\[0\]\.max_load_s: .*finite"),
     ],
+    ids=lambda change: None if isinstance(change, str) else change[1][:40],
 )
 def test_mistakes_are_located(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
     path = write(tmp_path, GOOD.replace(*change, 1))
