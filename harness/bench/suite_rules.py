@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.bench.suite_tables import MaxTokens, Name, Size, Table
-from harness.core.job import Backend, CacheState, Engine, Variant
+from harness.bench.suite_tables import CaseKeys, Name, Size
 from harness.core.outcome import Family, Outcome
 
 # What a suite may expect: the model's own ends. Trouble with a phone is never as expected.
@@ -20,16 +19,9 @@ def _expectable(outcome: Outcome) -> Outcome:
     return outcome
 
 
-class Matcher(Table):
+class Matcher(CaseKeys):
     """Which cases a rule is for: all that have every value given."""
 
-    model: Name | None = None
-    engine: Engine | None = None
-    backend: Backend | None = None
-    cache: CacheState | None = None
-    variant: Variant | None = None
-    max_tokens: MaxTokens | None = None
-    load: Name | None = None
     prompt: Name | None = None
 
     def matches(self, **case: object) -> bool:

@@ -247,8 +247,8 @@ class Published(Table):
     source: Annotated[str, Field(max_length=MAX_URL_CHARS), AfterValidator(_https)]
 
 
-class FallbackStep(Table):
-    """`[[fallback]]`: a step of the ladder of `harness fallback`, told by what it changes of the suite's first case."""
+class CaseKeys(Table):
+    """What names a case, or a part of it: in rules the cases meant, in steps what is changed."""
 
     model: Name | None = None
     engine: Engine | None = None
@@ -256,10 +256,15 @@ class FallbackStep(Table):
     cache: CacheState | None = None
     variant: Variant | None = None
     max_tokens: MaxTokens | None = None
-    context: MaxTokens | None = None
-    """Of a synthetic model: made anew with this context. On MediaPipe: the same as `max_tokens`."""
     load: Name | None = None
     """The name of a `[loads.NAME]` table."""
+
+
+class FallbackStep(CaseKeys):
+    """`[[fallback]]`: a step of the ladder of `harness fallback`, told by what it changes of the suite's first case."""
+
+    context: MaxTokens | None = None
+    """Of a synthetic model: made anew with this context. On MediaPipe: the same as `max_tokens`."""
 
     @model_validator(mode="after")
     def _changes_something(self) -> FallbackStep:

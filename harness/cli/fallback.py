@@ -13,6 +13,7 @@ from harness.bench.head_room import parse_share, percent
 from harness.bench.run_options import LEASE_WAIT_S, RunOptions
 from harness.cli import exits
 from harness.cli.console import RunDisplay, print_json, print_table, talk
+from harness.cli.flags import DEFAULT_HEADROOM, AsJson, Headroom, LeaseWait, OnePhone, Runners, TransportName
 from harness.cli.one_phone import one_phone
 from harness.core.text import printable
 from harness.core.units import format_bytes
@@ -26,23 +27,17 @@ NS_PER_MS = 1_000_000
 
 def fallback(
     suite_file: Annotated[Path, typer.Argument(metavar="SUITE.toml", help="Its models, matrix, and [[fallback]].")],
-    device: Annotated[str, typer.Option("--device", metavar="WORD", help="One phone; as for `harness run`.")],
-    headroom: Annotated[
-        str, typer.Option("--headroom", metavar="PERCENT", help="Of the footprint limit, to be left at the peak.")
-    ] = "20%",
+    device: OnePhone,
+    headroom: Headroom = DEFAULT_HEADROOM,
     repeats: Annotated[
         int, typer.Option("--repeats", min=1, max=100, help="Trials of a step, all of which must hold.")
     ] = 1,
     try_all: Annotated[bool, typer.Option("--all", help="Also try the steps after the first that holds.")] = False,
     results: Annotated[Path, typer.Option("--results", help="Where records go.")] = Path("results"),
-    runner: Annotated[
-        list[str] | None, typer.Option("--runner", help="As for `harness run`; repeatable, one .ipa a variant.")
-    ] = None,
-    transport: Annotated[str, typer.Option("--transport", help="As for `harness run`.")] = "auto",
-    lease_wait: Annotated[
-        float, typer.Option("--lease-wait", min=0, metavar="SECONDS", help="Wait so long for a phone in use.")
-    ] = LEASE_WAIT_S,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    runner: Runners = None,
+    transport: TransportName = "auto",
+    lease_wait: LeaseWait = LEASE_WAIT_S,
+    as_json: AsJson = False,
 ) -> None:
     """Try one step of degradation after another, and report the first that loads with room to spare."""
     from harness.bench.fallback import fall_back

@@ -15,6 +15,7 @@ from harness.bench.head_room import head_room_bytes, parse_share, percent
 from harness.bench.run_options import LEASE_WAIT_S, RunOptions
 from harness.cli import exits
 from harness.cli.console import RunDisplay, print_json, print_table, talk
+from harness.cli.flags import DEFAULT_HEADROOM, AsJson, Headroom, LeaseWait, OnePhone, TransportName
 from harness.cli.one_phone import one_phone
 from harness.core.errors import UsageError
 from harness.core.job import Backend, CacheState, Engine
@@ -31,11 +32,9 @@ def fit_model(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help='A model file, a recipe (wide), or { base = "wide", layers = 4 }.')
     ],
-    device: Annotated[str, typer.Option("--device", metavar="WORD", help="One phone; as for `harness run`.")],
+    device: OnePhone,
     over: Annotated[Over, typer.Option("--over", help="What is made larger.")],
-    headroom: Annotated[
-        str, typer.Option("--headroom", metavar="PERCENT", help="Of the footprint limit, to be left at the peak.")
-    ] = "20%",
+    headroom: Headroom = DEFAULT_HEADROOM,
     smallest: Annotated[
         str | None, typer.Option("--min", metavar="N", help="Tokens or copies; over chunk a size: 64KiB.")
     ] = None,
@@ -51,11 +50,9 @@ def fit_model(
     cache: Annotated[CacheState, typer.Option("--cache", help="State of the weight cache.")] = CacheState.COLD,
     results: Annotated[Path, typer.Option("--results", help="Where records go.")] = Path("results"),
     runner: Annotated[str, typer.Option("--runner", help="auto, python, swift, or the path of an .ipa.")] = "auto",
-    transport: Annotated[str, typer.Option("--transport", help="As for `harness run`.")] = "auto",
-    lease_wait: Annotated[
-        float, typer.Option("--lease-wait", min=0, metavar="SECONDS", help="Wait so long for a phone in use.")
-    ] = LEASE_WAIT_S,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    transport: TransportName = "auto",
+    lease_wait: LeaseWait = LEASE_WAIT_S,
+    as_json: AsJson = False,
 ) -> None:
     """Find the largest value that loads with room to spare, by bisection over fresh trials."""
     from harness.bench.fit import fit

@@ -1,4 +1,4 @@
-"""For verbs that ask one phone: its device word, and how what a run was asked becomes its options."""
+"""For verbs that ask one phone: its device word."""
 
 from __future__ import annotations
 

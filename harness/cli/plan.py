@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import RunDisplay, print_json, print_table, talk
+from harness.cli.flags import AsJson, Runners, TransportName
 from harness.core.phone import FORMS, parse_device_word
 from harness.core.text import printable
 from harness.core.units import format_bytes
@@ -41,14 +42,9 @@ def plan(
     results: Annotated[
         Path, typer.Option("--results", help="Where records of earlier runs tell how long trials take.")
     ] = Path("results"),
-    runner: Annotated[
-        list[str] | None,
-        typer.Option("--runner", help="auto, python, swift, or the path of an .ipa; repeatable, one .ipa a variant."),
-    ] = None,
-    transport: Annotated[
-        str, typer.Option("--transport", help="auto, or the client library that does what it can on the phone.")
-    ] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    runner: Runners = None,
+    transport: TransportName = "auto",
+    as_json: AsJson = False,
     schema: Annotated[
         bool,
         typer.Option(

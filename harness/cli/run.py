@@ -13,6 +13,7 @@ import typer
 from harness.bench.run_options import LEASE_WAIT_S, PreflightMode
 from harness.cli import exits
 from harness.cli.console import RunDisplay, print_json, print_table, talk
+from harness.cli.flags import LeaseWait, Runners, TransportName
 from harness.core.errors import DeviceError
 from harness.core.outcome import Family, Outcome
 from harness.core.phone import FORMS, DeviceWord, parse_device_word
@@ -33,16 +34,9 @@ def run(
         list[str], typer.Option("--device", metavar="WORD", help=f"Repeatable, one after another: {FORMS}.")
     ],
     results: Annotated[Path, typer.Option("--results", help="Where records and pictures go.")] = Path("results"),
-    runner: Annotated[
-        list[str] | None,
-        typer.Option("--runner", help="auto, python, swift, or the path of an .ipa; repeatable, one .ipa a variant."),
-    ] = None,
-    transport: Annotated[
-        str, typer.Option("--transport", help="auto, or the client library that does what it can on the phone.")
-    ] = "auto",
-    lease_wait: Annotated[
-        float, typer.Option("--lease-wait", min=0, metavar="SECONDS", help="Wait so long for a phone in use.")
-    ] = LEASE_WAIT_S,
+    runner: Runners = None,
+    transport: TransportName = "auto",
+    lease_wait: LeaseWait = LEASE_WAIT_S,
     keep: Annotated[
         list[str] | None,
         typer.Option(

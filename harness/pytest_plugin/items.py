@@ -175,7 +175,7 @@ class SuiteFile(pytest.File):
                 name = f"{planned.name}{suffix}"
                 yield TrialItem.from_parent(self, name=name, suite=suite, planned=planned, word=word, meter=meter)
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> str:  # type: ignore[override]  # as above
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> str:  # type: ignore[override]  # pytest allows a str
         if isinstance(excinfo.value, HarnessError):
             return str(excinfo.value)
         return str(super().repr_failure(excinfo))

@@ -21,9 +21,9 @@ from pymobiledevice3.services.dvt.instruments.process_control import ProcessCont
 from pymobiledevice3.services.dvt.instruments.sysmontap import Sysmontap
 from pymobiledevice3.services.installation_proxy import InstallationProxyService
 from tidevice._device import Device  # type: ignore[import-untyped]  # ships no types
-from tidevice._perf import DataType, Performance  # type: ignore[import-untyped]  # as above
-from tidevice._usbmux import Usbmux  # type: ignore[import-untyped]  # as above
-from tidevice.exceptions import ServiceError  # type: ignore[import-untyped]  # as above
+from tidevice._perf import DataType, Performance  # type: ignore[import-untyped]  # ships no types
+from tidevice._usbmux import Usbmux  # type: ignore[import-untyped]  # ships no types
+from tidevice.exceptions import ServiceError  # type: ignore[import-untyped]  # ships no types
 
 from harness.device.tidevice_.instruments import Replies
 

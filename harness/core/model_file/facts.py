@@ -90,6 +90,5 @@ class ModelFile:
     @property
     def quantization(self) -> str | None:
         """The type that most of the weights' bytes have; None where nothing is known of them."""
-        if not self.weights_by_type:
-            return None
-        return max(self.weights_by_type, key=lambda kind: self.weights_by_type[kind])  # type: ignore[index]  # checked above
+        sizes = self.weights_by_type
+        return max(sizes, key=sizes.__getitem__) if sizes else None

@@ -83,7 +83,7 @@ class App:
                 self._server.serve(self._handle, self._heartbeat, HEARTBEAT_S)
             except MemoryError:
                 continue  # the engine may give something back, or die and leave better evidence than ours
-            except BaseException as error:  # noqa: BLE001  (a thread's outermost boundary)
+            except BaseException as error:  # noqa: BLE001  # a thread's outermost boundary
                 # Without its ears the app is useless: say so and end, instead of looking alive.
                 os.write(2, f"runner: the server failed: {type(error).__name__}: {error}\n".encode())
                 os._exit(EXIT_BROKEN)

@@ -94,7 +94,7 @@ class Trial:
             self._run()
         except MemoryError:
             self._fail("memory_error", "the runner's own allocation failed")
-        except Exception as error:  # noqa: BLE001  (the trial's outermost boundary: whatever it is, the host is told)
+        except Exception as error:  # noqa: BLE001  # the trial's outermost boundary: whatever it is, the host is told
             self._fail("internal_error", f"{type(error).__name__}: {error}")
 
     def _run(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bpylist2 import archiver  # type: ignore[import-untyped]  # bpylist2 ships no types
-from bpylist2.archive_types import timestamp  # type: ignore[import-untyped]  # as above
+from bpylist2.archive_types import timestamp  # type: ignore[import-untyped]  # bpylist2 ships no types
 
 
 class ArchiveError(ValueError):

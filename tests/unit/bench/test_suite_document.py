@@ -23,11 +23,16 @@ def tables(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     yield model
     for field in model.model_fields.values():
         for part in re.findall(r"harness\.bench\.\w+\.(\w+)", str(field.annotation)):
-            for table in Table.__subclasses__() + [
-                sub for one in Table.__subclasses__() for sub in one.__subclasses__()
-            ]:
+            for table in heirs(Table):
                 if table.__name__ == part:
                     yield from tables(table)
+
+
+def heirs(table: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """All that are made of it, however far down."""
+    for heir in table.__subclasses__():
+        yield heir
+        yield from heirs(heir)
 
 
 TABLES = list(dict.fromkeys(tables(Suite)))
