@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.core.event_loop import forgive_second_close
 from harness.virtual.app_link import splice
 from harness.virtual.attachment import attached
 from harness.virtual.pair_records import BadPairRecordName, PairRecordStore
@@ -99,12 +100,14 @@ class Usbmuxd:
 
     async def start_tcp(self, host: str, port: int) -> tuple[str, int]:
         """Listens on TCP; returns the address, with the port chosen if it was 0."""
+        forgive_second_close()
         self._server = await asyncio.start_server(self._accept, host, port, limit=READ_LIMIT_BYTES)
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
 
     async def start_unix(self, path: Path) -> None:
         """Listens on a unix socket."""
+        forgive_second_close()
         self._server = await asyncio.start_unix_server(self._accept, path, limit=READ_LIMIT_BYTES)
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ from pymobiledevice3.lockdown import LockdownClient, create_using_usbmux
 from pymobiledevice3.services.afc import AfcService
 from pymobiledevice3.services.installation_proxy import InstallationProxyService
 
+from harness.core.event_loop import forgive_second_close
 from harness.core.outcome import Outcome
 from harness.core.phone import PhoneFacts
 from harness.core.telemetry import Reading
@@ -79,6 +80,7 @@ class Pymobiledevice3Transport:
         `developer_route` is for tests: another way to the developer services than the phone's iOS asks for.
         Raises PhoneNotFound when it is not attached, StepError (outcome not_ready) when it does not trust this host.
         """
+        forgive_second_close()
         former = os.environ.get(SOCKET_VARIABLE)
         if usbmux_address is not None:
             os.environ[SOCKET_VARIABLE] = usbmux_address
