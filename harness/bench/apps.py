@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from harness.bench.labels import Labels
 from harness.bench.listener import Listener
 from harness.bench.plan import Case
 from harness.bench.preflight import Preflights
@@ -30,7 +31,7 @@ class Apps:
         transport: Transport,
         choice: RunnerChoice,
         store: ResultStore,
-        run_id: str,
+        labels: Labels,
         listener: Listener,
         *,
         keep: tuple[str, ...] = (),
@@ -40,7 +41,7 @@ class Apps:
         self._transport = transport
         self._choice = choice
         self._store = store
-        self._run_id = run_id
+        self._labels = labels
         self._listener = listener
         self._keep = keep
         self._preflight = preflight
@@ -60,7 +61,7 @@ class Apps:
             session = PhoneSession(self._transport, app, self._listener.step, tell=self._listener.note, keep=self._keep)
             preflights = Preflights(session, self._store, self._listener, self._preflight)
             self._trials[app.variant] = TrialRunner(
-                session, self._store, self._run_id, self._listener, self._book, preflights
+                session, self._store, self._labels, self._listener, self._book, preflights
             )
         return self._trials[app.variant]
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.bench.apps import Apps
 from harness.bench.budget import BudgetMeter, duration_words
 from harness.bench.kept_suites import keep_suite
+from harness.bench.labels import Labels
 from harness.bench.listener import Listener
 from harness.bench.models import LocalModel, locate
 from harness.bench.plan import PlannedTrial, plan_trials
@@ -26,6 +26,7 @@ from harness.core.telemetry import HostStep
 from harness.device.errors import StepError
 from harness.device.registry import open_phone
 from harness.runner.choice import parse_runner
+from harness.store.address import Results
 from harness.store.database import ResultStore
 from harness.store.salvage import salvage
 
@@ -189,7 +190,7 @@ class Conductor:
 @asynccontextmanager
 async def open_conductor(
     word: DeviceWord,
-    results: Path,
+    results: Results,
     listener: Listener,
     options: RunOptions = DEFAULTS,
     variants: Iterable[Variant | None] = (),
@@ -209,9 +210,8 @@ async def open_conductor(
         opening = open_phone(word, transport=options.transport, lease_wait_s=options.lease_wait_s, tell=listener.note)
         async with opening as transport:
             with choose_run(store, transport.facts) as run:
-                apps = Apps(
-                    transport, choice, store, run.run_id, listener, keep=options.keep, preflight=options.preflight
-                )
+                labels = Labels(run.run_id, options.build)
+                apps = Apps(transport, choice, store, labels, listener, keep=options.keep, preflight=options.preflight)
                 # who the phone is decides which app runs on it
                 apps.choose(variants)
                 yield Conductor(run, transport.facts, apps, listener)
@@ -220,7 +220,7 @@ async def open_conductor(
 async def run_suite(
     suite: Suite,
     word: DeviceWord,
-    results: Path,
+    results: Results,
     listener: Listener,
     options: RunOptions = DEFAULTS,
     *,

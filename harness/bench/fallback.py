@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from harness.bench.conductor import Conductor, open_conductor
@@ -26,6 +25,7 @@ from harness.core.errors import UsageError
 from harness.core.job import Backend, Engine
 from harness.core.phone import DeviceWord, PhoneFacts, with_settings
 from harness.core.record import TrialRecord
+from harness.store.address import Results
 
 FIRST = "as asked"
 # A step's key → the axis of the matrix that it takes a value of.
@@ -169,7 +169,7 @@ def _case_of(suite: Suite, changes: dict[str, Any], place: str) -> Case:
 async def fall_back(
     suite: Suite,
     word: DeviceWord,
-    results: Path,
+    results: Results,
     listener: Listener,
     options: RunOptions,
     *,

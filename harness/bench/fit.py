@@ -6,7 +6,6 @@ Each value is a case of its own, tried in fresh processes; which value comes nex
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.analysis.fit import Bisection, FitResult, most_values
 from harness.bench.conductor import open_conductor
@@ -16,6 +15,7 @@ from harness.bench.listener import Listener
 from harness.bench.run_options import RunOptions
 from harness.core.phone import DeviceWord, PhoneFacts
 from harness.core.record import TrialRecord
+from harness.store.address import Results
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class FitReport:
 
 
 async def fit(
-    question: Question, word: DeviceWord, results: Path, listener: Listener, options: RunOptions
+    question: Question, word: DeviceWord, results: Results, listener: Listener, options: RunOptions
 ) -> FitReport:
     """Tries one value after another on the phone, until the largest that loads is known.
 

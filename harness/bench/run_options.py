@@ -31,3 +31,5 @@ class RunOptions:
     """Instead of what the suite says."""
     lease_wait_s: float = LEASE_WAIT_S
     """How long to wait for a phone that another process uses."""
+    build: str | None = None
+    """Name of what is under test, for the record."""

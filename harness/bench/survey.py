@@ -36,7 +36,8 @@ from harness.device.lease import LockBusy
 from harness.device.push import missing_bytes
 from harness.device.registry import open_phone
 from harness.runner.choice import RunnerChoice, parse_runner
-from harness.store.database import DATABASE_NAME, ResultStore
+from harness.store.address import Results, address_of
+from harness.store.database import ResultStore
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Survey:
         return _sum(model.size_bytes for model in self.models if model.source in (Source.MAKE, Source.FETCH))
 
 
-async def survey(suite: Suite, word: DeviceWord, results: Path, progress: Progress, options: RunOptions) -> Survey:
+async def survey(suite: Suite, word: DeviceWord, results: Results, progress: Progress, options: RunOptions) -> Survey:
     """Raises PhoneNotFound when there is no such phone, UsageError for a wrong word or runner.
 
     A phone that is in use or not ready is no error: what it has is then not known.
@@ -152,9 +153,9 @@ async def _missing(transport: Transport, bundle_id: str, file: LocalModel | None
     return await missing_bytes(transport, bundle_id, file.path.name, file.sha256, file.size_bytes)
 
 
-def _records(results: Path, facts: PhoneFacts | None, word: DeviceWord) -> list[TrialRecord]:
+def _records(results: Results, facts: PhoneFacts | None, word: DeviceWord) -> list[TrialRecord]:
     """Of this class of device; of this very phone, where its class is not known."""
-    if not (results / DATABASE_NAME).is_file():
+    if not address_of(results).has_records:
         # to open a folder that is none would make one
         return []
     if facts is not None:

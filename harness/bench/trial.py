@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from harness.analysis.summary import sample_gaps, telemetry_figures
 from harness.bench.attempt import Attempt
 from harness.bench.cable import CableWatch
 from harness.bench.drive import AttemptRunner
+from harness.bench.labels import Labels
 from harness.bench.limits import checked
 from harness.bench.listener import Listener
 from harness.bench.models import LocalModel
@@ -55,7 +57,7 @@ class TrialRunner:
         self,
         session: PhoneSession,
         store: ResultStore,
-        run_id: str,
+        labels: Labels,
         listener: Listener,
         book: ReportBook,
         preflights: Preflights,
@@ -63,7 +65,7 @@ class TrialRunner:
         """`book`: the phone's, so shared with the other apps on it."""
         self._session = session
         self._store = store
-        self._run_id = run_id
+        self._labels = labels
         self._listener = listener
         self._warm_caches: set[tuple[str, str, str]] = set()
         self._book = book
@@ -220,7 +222,10 @@ class TrialRunner:
         case, facts, now = planned.case, self._session.facts, datetime.now(UTC)
         return TrialRecord(
             trial_id=new_id(now),
-            run_id=self._run_id,
+            run_id=self._labels.run_id,
+            build=self._labels.build,
+            arm=self._labels.arm,
+            host_name=socket.gethostname(),
             suite=case.suite,
             case=case.name,
             ordinal=planned.ordinal,

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import print_json
+from harness.cli.flags import ResultsText
 from harness.core.errors import UsageError
 from harness.core.record import TrialRecord, TrialState
 from harness.core.text import printable
+from harness.store.address import DEFAULT_FOLDER, parse_results
 
 if TYPE_CHECKING:
     from harness.core.model_file import ModelFile
@@ -27,7 +29,7 @@ MAX_FILES = 100
 
 def explain(
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial's id, the begin of one, or last.")],
-    results: Annotated[Path, typer.Option("--results", help="The results folder.")] = Path("results"),
+    results_text: ResultsText = DEFAULT_FOLDER,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -43,8 +45,8 @@ def explain(
     from harness.report.explanation import explain as explain_record
     from harness.store.database import ResultStore
 
-    if not (results / "runs.db").is_file():
-        raise UsageError(f"{results} holds no results (no runs.db); run a suite first: harness run SUITE.toml")
+    results = parse_results(results_text)
+    results.must_exist()
     with ResultStore.open(results) as store:
         record = find_trial(store, trial)
         neighbours = store.trials(
@@ -53,7 +55,7 @@ def explain(
             device_product_type=record.device_product_type,
         )
     advice = advise(record, neighbours, model_of(record, model))
-    sections = explain_record(record, kept_files(results, record), advice)
+    sections = explain_record(record, kept_files(results.folder, record), advice)
     if as_json:
         told = [{"title": section.title, "lines": section.lines} for section in sections]
         print_json({"trial": asdict(record), "explanation": told, "advice": [asdict(one) for one in advice]})

@@ -13,10 +13,20 @@ from harness.bench.head_room import parse_share, percent
 from harness.bench.run_options import LEASE_WAIT_S, RunOptions
 from harness.cli import exits
 from harness.cli.console import RunDisplay, print_json, print_table, talk
-from harness.cli.flags import DEFAULT_HEADROOM, AsJson, Headroom, LeaseWait, OnePhone, Runners, TransportName
+from harness.cli.flags import (
+    DEFAULT_HEADROOM,
+    AsJson,
+    Headroom,
+    LeaseWait,
+    OnePhone,
+    ResultsText,
+    Runners,
+    TransportName,
+)
 from harness.cli.one_phone import one_phone
 from harness.core.text import printable
 from harness.core.units import format_bytes
+from harness.store.address import DEFAULT_FOLDER, parse_results
 
 if TYPE_CHECKING:
     from harness.bench.fallback import Climbed, FallbackReport
@@ -33,13 +43,14 @@ def fallback(
         int, typer.Option("--repeats", min=1, max=100, help="Trials of a step, all of which must hold.")
     ] = 1,
     try_all: Annotated[bool, typer.Option("--all", help="Also try the steps after the first that holds.")] = False,
-    results: Annotated[Path, typer.Option("--results", help="Where records go.")] = Path("results"),
+    results_text: ResultsText = DEFAULT_FOLDER,
     runner: Runners = None,
     transport: TransportName = "auto",
     lease_wait: LeaseWait = LEASE_WAIT_S,
     as_json: AsJson = False,
 ) -> None:
     """Try one step of degradation after another, and report the first that loads with room to spare."""
+    results = parse_results(results_text)
     from harness.bench.fallback import fall_back
     from harness.bench.suite import load_suite
 
@@ -54,7 +65,7 @@ def fallback(
             )
             report = asyncio.run(climbing)
     except KeyboardInterrupt:
-        talk(f"interrupted; the app on the phone has been ended, what was recorded is kept in {results}")
+        talk(f"interrupted; the app on the phone has been ended, what was recorded is kept in {results.text}")
         raise typer.Exit(exits.INTERRUPTED) from None
     if as_json:
         print_json(_told(report))

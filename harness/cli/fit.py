@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,12 +14,13 @@ from harness.bench.head_room import head_room_bytes, parse_share, percent
 from harness.bench.run_options import LEASE_WAIT_S, RunOptions
 from harness.cli import exits
 from harness.cli.console import RunDisplay, print_json, print_table, talk
-from harness.cli.flags import DEFAULT_HEADROOM, AsJson, Headroom, LeaseWait, OnePhone, TransportName
+from harness.cli.flags import DEFAULT_HEADROOM, AsJson, Headroom, LeaseWait, OnePhone, ResultsText, TransportName
 from harness.cli.one_phone import one_phone
 from harness.core.errors import UsageError
 from harness.core.job import Backend, CacheState, Engine
 from harness.core.text import printable
 from harness.core.units import UnitError, format_bytes, parse_bytes
+from harness.store.address import DEFAULT_FOLDER, parse_results
 
 if TYPE_CHECKING:
     from harness.bench.fit import FitReport
@@ -48,13 +48,14 @@ def fit_model(
     engine: Annotated[Engine, typer.Option("--engine")] = Engine.LITERT_LM,
     backend: Annotated[Backend, typer.Option("--backend")] = Backend.CPU,
     cache: Annotated[CacheState, typer.Option("--cache", help="State of the weight cache.")] = CacheState.COLD,
-    results: Annotated[Path, typer.Option("--results", help="Where records go.")] = Path("results"),
+    results_text: ResultsText = DEFAULT_FOLDER,
     runner: Annotated[str, typer.Option("--runner", help="auto, python, swift, or the path of an .ipa.")] = "auto",
     transport: TransportName = "auto",
     lease_wait: LeaseWait = LEASE_WAIT_S,
     as_json: AsJson = False,
 ) -> None:
     """Find the largest value that loads with room to spare, by bisection over fresh trials."""
+    results = parse_results(results_text)
     from harness.bench.fit import fit
 
     word = one_phone("fit", device)
@@ -75,7 +76,7 @@ def fit_model(
         with RunDisplay() as display:
             report = asyncio.run(fit(question, word, results, display, options))
     except KeyboardInterrupt:
-        talk(f"interrupted; the app on the phone has been ended, what was recorded is kept in {results}")
+        talk(f"interrupted; the app on the phone has been ended, what was recorded is kept in {results.text}")
         raise typer.Exit(exits.INTERRUPTED) from None
     if as_json:
         print_json(_told(report))

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from harness.store.address import FORMS
+
 Runners = Annotated[
     list[str] | None,
     typer.Option("--runner", help="auto, python, swift, or the path of an .ipa; repeatable, one .ipa a variant."),
@@ -21,4 +23,5 @@ Headroom = Annotated[
 ]
 DEFAULT_HEADROOM = "20%"
 OnePhone = Annotated[str, typer.Option("--device", metavar="WORD", help="One phone; as for `harness run`.")]
+ResultsText = Annotated[str, typer.Option("--results", help=f"Where records are kept: {FORMS}.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import RunDisplay, print_json, print_table, talk
-from harness.cli.flags import AsJson, Runners, TransportName
+from harness.cli.flags import AsJson, ResultsText, Runners, TransportName
 from harness.core.phone import FORMS, parse_device_word
 from harness.core.text import printable
 from harness.core.units import format_bytes
+from harness.store.address import DEFAULT_FOLDER, parse_results
 
 if TYPE_CHECKING:
     from harness.bench.forecast import PushForecast, TypicalTime
@@ -39,9 +40,7 @@ def _print_schema(asked: bool) -> None:
 def plan(
     suite_file: Annotated[Path, typer.Argument(metavar="SUITE.toml", help="The suite to plan.")],
     device: Annotated[str, typer.Option("--device", metavar="WORD", help=f"One phone: {FORMS}.")],
-    results: Annotated[
-        Path, typer.Option("--results", help="Where records of earlier runs tell how long trials take.")
-    ] = Path("results"),
+    results_text: ResultsText = DEFAULT_FOLDER,
     runner: Runners = None,
     transport: TransportName = "auto",
     as_json: AsJson = False,
@@ -53,6 +52,7 @@ def plan(
     ] = False,
 ) -> None:
     """Tell what a run of a suite would be: cases in order, how long, what would be pushed and made; run nothing."""
+    results = parse_results(results_text)
     word = parse_device_word(device)
     from harness.bench.run_options import RunOptions
     from harness.bench.suite import load_suite

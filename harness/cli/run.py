@@ -13,11 +13,12 @@ import typer
 from harness.bench.run_options import LEASE_WAIT_S, PreflightMode
 from harness.cli import exits
 from harness.cli.console import RunDisplay, print_json, print_table, talk
-from harness.cli.flags import LeaseWait, Runners, TransportName
+from harness.cli.flags import LeaseWait, ResultsText, Runners, TransportName
 from harness.core.errors import DeviceError
 from harness.core.outcome import Family, Outcome
 from harness.core.phone import FORMS, DeviceWord, parse_device_word
 from harness.core.text import printable
+from harness.store.address import DEFAULT_FOLDER, Results, parse_results
 
 # Trials that a line names.
 MAX_NAMED = 5
@@ -33,7 +34,7 @@ def run(
     device: Annotated[
         list[str], typer.Option("--device", metavar="WORD", help=f"Repeatable, one after another: {FORMS}.")
     ],
-    results: Annotated[Path, typer.Option("--results", help="Where records and pictures go.")] = Path("results"),
+    results_text: ResultsText = DEFAULT_FOLDER,
     runner: Runners = None,
     transport: TransportName = "auto",
     lease_wait: LeaseWait = LEASE_WAIT_S,
@@ -50,6 +51,9 @@ def run(
             help="Instead of the suite's: keep predictions (record), skip what will not load (stop), off.",
         ),
     ] = None,
+    build: Annotated[
+        str | None, typer.Option("--build", metavar="NAME", help="Of what is under test: a nightly's number, a commit.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest run of this suite on that phone that was cut short.")
     ] = False,
@@ -57,6 +61,7 @@ def run(
 ) -> None:
     """Run a suite on a phone, or on one after another, keep every record, print a table, and draw the report."""
     words = [parse_device_word(text) for text in device]
+    results = parse_results(results_text)
     from harness.bench.run_options import RunOptions
     from harness.bench.suite import load_suite
     from harness.device.registry import expand
@@ -68,6 +73,7 @@ def run(
         keep=tuple(keep or ()),
         preflight=preflight,
         lease_wait_s=lease_wait,
+        build=build,
     )
     code, told = 0, []
     try:
@@ -89,7 +95,7 @@ def run(
             code = max(code, _exit_code(result))
     except KeyboardInterrupt:
         talk(
-            f"interrupted; the app on the phone has been ended, what was recorded is kept in {results}; "
+            f"interrupted; the app on the phone has been ended, what was recorded is kept in {results.text}; "
             "go on with the same command and --resume"
         )
         raise typer.Exit(exits.INTERRUPTED) from None
@@ -100,7 +106,7 @@ def run(
 
 
 def _run_on(
-    suite: Suite, phone: DeviceWord, results: Path, options: RunOptions, *, resume: bool
+    suite: Suite, phone: DeviceWord, results: Results, options: RunOptions, *, resume: bool
 ) -> tuple[RunResult, Path | None]:
     """The suite on one phone, and the page with its report; None where nothing was run that counts."""
     from harness.bench.conductor import run_suite
@@ -116,7 +122,7 @@ def _run_on(
     return result, page
 
 
-def _print_summary(results: Path, result: RunResult) -> None:
+def _print_summary(results: Results, result: RunResult) -> None:
     from harness.report.table import HEADINGS, summary_table
     from harness.store.database import ResultStore
 

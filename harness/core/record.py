@@ -49,6 +49,23 @@ class TrialRecord:
     finished_at: str | None = _column("When its record was complete.", "ISO 8601, UTC", None)
     host_pid: int = _column("Process of the host that runs the trial; tells a dead run from a living one.")
     harness_version: str = _column("Version of this harness.")
+    host_name: str | None = _column("Name of the host, where the trial's files were written.", default=None)
+    build: str | None = _column(
+        "Name of the build under test, as whoever began the run gave it (`--build`): a nightly's number, a commit.",
+        default=None,
+    )
+    arm: str | None = _column(
+        "`a` or `b`: the side of an interleaved comparison, whose id is `run_id`; such trials are in no series.",
+        default=None,
+    )
+    origin: str | None = _column(
+        "Where the record was imported or merged from; None: it was made in these results.", default=None
+    )
+    files_removed_at: str | None = _column(
+        "When the trial's telemetry and artifacts were removed to save space; None: they were not.",
+        "ISO 8601, UTC",
+        None,
+    )
 
     # which phone
     device_kind: str = _column("`physical` or `virtual`: never compared with one another.")
@@ -80,6 +97,13 @@ class TrialRecord:
     # which app, engine, model
     app_bundle_id: str | None = _column("The runner app.", default=None)
     app_build: str | None = _column("Its build (content digest), as it says itself.", default=None)
+    app_commit: str | None = _column("Commit that the app was built from, as it says itself.", default=None)
+    app_ballast_bytes: int | None = _column(
+        "Memory that this build of the app occupies on purpose, to see whether the alarm goes off; None: an app that "
+        "does not say.",
+        "bytes",
+        None,
+    )
     app_entitlements: dict[str, Any] | None = _column("Entitlements of the installed app.", default=None, unit="JSON")  # noqa: RUF009  # a field() in disguise, like its neighbours
     engine: str = _column("Engine asked for.")
     engine_version: str | None = _column("Its version, as the runner says.", default=None)

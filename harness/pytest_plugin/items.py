@@ -132,7 +132,7 @@ class TrialItem(pytest.Item):
             if reason is not None:
                 # an error and no skip: what was asked for has not been done
                 raise pytest.fail.Exception(f"not run: {reason}", pytrace=False)
-            keep_suite(live.results, self.suite)
+            keep_suite(live.results.folder, self.suite)
             self.record = live.run_trial(self.word, self.planned)
             self.user_properties.extend(properties(self.record))
             if self.planned.is_warm_up:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
@@ -22,6 +21,7 @@ from harness.core.phone import parse_device_word
 from harness.core.record import TrialRecord
 from harness.device.lease import LockBusy
 from harness.runner.choice import parse_runner
+from harness.store.address import ResultsAddress
 
 _Value = TypeVar("_Value")
 
@@ -30,7 +30,7 @@ _Value = TypeVar("_Value")
 class LivePhone:
     """Opens phones on demand; a second word closes the first one's phone (one userspace tunnel a process)."""
 
-    results: Path
+    results: ResultsAddress
     options: RunOptions
     listener: Listener
     run_ids: list[str] = field(default_factory=list)

@@ -103,11 +103,13 @@ def _prepare_live(config: pytest.Config) -> None:
     from harness.pytest_plugin.live import LivePhone
     from harness.pytest_plugin.terminal import TerminalListener
     from harness.runner.choice import parse_runner
+    from harness.store.address import parse_results
 
-    results = Path(config.getoption("--load-results") or config.rootpath / config.getini("load_results"))
+    given, default = config.getoption("--load-results"), config.getini("load_results")
     runner = config.getoption("--load-runner") or config.getini("load_runner")
     transport = config.getoption("--load-transport") or config.getini("load_transport")
     try:
+        results = parse_results(given or (default if "://" in default else str(config.rootpath / default)))
         parse_transport(transport)
         parse_runner(runner)
     except UsageError as error:

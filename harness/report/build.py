@@ -20,7 +20,8 @@ from harness.report.summary_figure import summary_figure
 from harness.report.table import summary_table
 from harness.report.timeline_figure import Trial, timeline_figure
 from harness.report.words import bytes_text, case_text, device_text, outcomes_text, rows_of, slug
-from harness.store.database import DATABASE_NAME, ResultStore
+from harness.store.address import Results, address_of
+from harness.store.database import ResultStore
 from harness.store.errors import StoreError
 from harness.store.telemetry import read_parquet
 
@@ -41,24 +42,25 @@ class ReportFiles:
     pictures: tuple[Path, ...]
 
 
-def build_report(results_dir: Path, target: Path | None = None, run_id: str | None = None) -> ReportFiles:
+def build_report(results: Results, target: Path | None = None, run_id: str | None = None) -> ReportFiles:
     """Draws one run (None: the latest) into `target` (None: `report/` of the results), replacing what is there.
 
     Warm-ups, and attempts in whose place a later one stands, are told of and not drawn. Raises StoreError if there are
     no results, or no finished trial of that run that counts.
     """
-    if not (results_dir / DATABASE_NAME).is_file():
-        raise StoreError(f"{results_dir / DATABASE_NAME}: there are no results; run a suite first")
-    with ResultStore.open(results_dir) as store:
+    address = address_of(results)
+    if not address.has_records:
+        raise StoreError(f"{address.database}: there are no results; run a suite first")
+    with ResultStore.open(address) as store:
         frame = store.frame(state=TrialState.DONE.value)
         wanted = run_id if run_id is not None else _latest(frame)
         chosen = frame[frame["run_id"] == wanted]
         if chosen.empty:
             what = "" if run_id is None else f" of run {run_id}; the runs are: {', '.join(frame['run_id'].unique())}"
-            raise StoreError(f"{results_dir}: there is no finished trial{what}")
+            raise StoreError(f"{address.text}: there is no finished trial{what}")
         if counted(chosen).empty:
             raise StoreError(
-                f"{results_dir}: run {wanted} has no finished trial yet but warm-ups; harness run --resume"
+                f"{address.text}: run {wanted} has no finished trial yet but warm-ups; harness run --resume"
             )
         folder = target if target is not None else store.folder / "report"
         return _draw(store, chosen, folder, others=frame["run_id"].nunique() - 1)

@@ -24,8 +24,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from harness.core.record import TrialRecord, TrialState
 from harness.core.telemetry import Reading
+from harness.store.address import DATABASE_NAME, Results, address_of
 from harness.store.errors import StoreError
-from harness.store.owner import Owner, exclusive
+from harness.store.owner import Owner, exclusive, place_id
 from harness.store.schema import (
     RECORD_TYPES,
     SCHEMA_VERSION,
@@ -41,7 +42,6 @@ from harness.store.telemetry import PARQUET_SUFFIX, SPOOL_SUFFIX, TelemetrySpool
 if TYPE_CHECKING:
     import pandas as pd
 
-DATABASE_NAME = "runs.db"
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for its turn; with eight writing processes the 99th percentile was below 1 s."""
 
@@ -67,12 +67,12 @@ class ResultStore:
         self._owner: Owner | None = None
 
     @classmethod
-    def open(cls, path_or_dir: Path) -> ResultStore:
+    def open(cls, results: Results) -> ResultStore:
         """Opens a results folder, or the one that holds the given `runs.db`; makes it if need be.
 
         Raises StoreError if the database is newer than this program, has other columns, or is none.
         """
-        folder = path_or_dir.parent if path_or_dir.name == DATABASE_NAME else path_or_dir
+        folder = address_of(results).folder
         try:
             for name in ("telemetry", "artifacts", "report"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,11 @@ class ResultStore:
         try:
             with self._writing() as connection:
                 connection.execute(trials.insert().values(record_to_row(running)))
-                connection.execute(claims.insert().values(trial_id=record.trial_id, owner=self._owner.token))
+                connection.execute(
+                    claims.insert().values(
+                        trial_id=record.trial_id, owner=self._owner.token, place=place_id(self.folder)
+                    )
+                )
         except IntegrityError as error:
             raise StoreError(f"trial {record.trial_id}: begun before; every trial needs an id of its own") from error
         return running
@@ -196,9 +200,10 @@ class ResultStore:
         return self.folder / "telemetry" / (check_trial_id(trial_id) + PARQUET_SUFFIX)
 
     def claimed(self) -> dict[str, str]:
-        """Trial id → owner's token of every trial that is not done."""
+        """Trial id → owner's token of every trial that is not done and whose files are in this folder."""
+        here = claims.c.place == place_id(self.folder)
         with self._reading() as connection:
-            return {row.trial_id: row.owner for row in connection.execute(select(claims))}
+            return {row.trial_id: row.owner for row in connection.execute(select(claims).where(here))}
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()

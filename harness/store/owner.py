@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = ".owners"
+PLACE_FILE = ".place"
+PLACE_LOCK = ".place.lock"
 
 
 class Owner:
@@ -63,6 +65,15 @@ def dead_owner(results: Path, token: str) -> Iterator[bool]:
         path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def place_id(results: Path) -> str:
+    """The folder's own id, made at the first call: a central database is told by it whose files are where."""
+    path = results / PLACE_FILE
+    with exclusive(results / PLACE_LOCK):
+        if not path.exists():
+            path.write_text(uuid.uuid4().hex, encoding="ascii")
+        return path.read_text(encoding="ascii")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.types import TypeEngine
 
 from harness.core.outcome import Evidence, EvidenceKind
@@ -19,7 +19,7 @@ from harness.core.record import TrialRecord, record_columns
 from harness.core.telemetry import Cut, HostStep, Notice, Phase, SampleGap
 from harness.store.errors import StoreError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of `TrialRecord`'s fields or of the tables below."""
 
 INT64_MIN = -(2**63)
@@ -84,8 +84,36 @@ claims = Table(
     metadata,
     Column("trial_id", Text, primary_key=True),
     Column("owner", Text, nullable=False),
+    Column("place", Text, nullable=False),
 )
-"""Which owner (see `owner.py`) runs a trial; the row goes when the trial is done."""
+"""Which owner (see `owner.py`) runs a trial, and the id of the folder where its files grow: only who has that folder
+can salvage them. The row goes when the trial is done."""
+
+triage = Table(
+    "triage",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("series", Text, nullable=False),
+    Column("first_bad", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+"""What a person has said of a verdict: of a series (its text) and the first night of the change. The newest counts."""
+
+confirmations = Table(
+    "confirmations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("series", Text, nullable=False),
+    Column("first_bad", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("run_id", Text, nullable=True),
+    Column("at", Text, nullable=False),
+)
+"""What an interleaved re-run of the last good build against the first bad one has said; `run_id` is the re-run's."""
 
 
 def record_to_row(record: TrialRecord) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from harness.analysis.summary import counted, warm_ups, without_replaced
 from harness.bench.plan import plan_trials
 from harness.bench.suite import load_suite
 from harness.core.record import TrialRecord
-from harness.store.database import DATABASE_NAME, ResultStore
+from harness.store.address import DATABASE_NAME
+from harness.store.database import ResultStore
 
 POLL_S = 0.02
 PROGRESS_LIMIT_S = 180.0

@@ -19,7 +19,8 @@ import pytest
 from harness.core.outcome import Evidence, EvidenceKind
 from harness.core.record import TrialRecord, record_columns
 from harness.core.telemetry import Cut, HostStep, Phase, Reading, SampleGap, Source
-from harness.store.database import DATABASE_NAME, ResultStore
+from harness.store.address import DATABASE_NAME
+from harness.store.database import ResultStore
 from harness.store.errors import StoreError
 from harness.store.salvage import salvage
 from harness.store.schema import RECORD_TYPES
