@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "tests.postgresql"]
 
 
 @pytest.fixture(scope="session", autouse=True)

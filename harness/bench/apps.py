@@ -36,8 +36,12 @@ class Apps:
         *,
         keep: tuple[str, ...] = (),
         preflight: PreflightMode | None = None,
+        book: ReportBook | None = None,
     ) -> None:
-        """`keep`: the models that are never removed from the phone. `preflight`: instead of what the suite says."""
+        """`keep`: the models that are never removed from the phone. `preflight`: instead of what the suite says.
+
+        `book`: that of other apps of this process on the same phone.
+        """
         self._transport = transport
         self._choice = choice
         self._store = store
@@ -45,7 +49,7 @@ class Apps:
         self._listener = listener
         self._keep = keep
         self._preflight = preflight
-        self._book = ReportBook()
+        self._book = book or ReportBook()
         self._chosen: dict[Variant | None, BuiltRunner] = {}
         self._trials: dict[Variant, TrialRunner] = {}
 
@@ -68,6 +72,21 @@ class Apps:
     def app_of(self, case: Case) -> BuiltRunner:
         """The app that `trials_of` would run it in. Raises what `choose` does."""
         return self._app(case.variant)
+
+    @property
+    def chosen(self) -> tuple[BuiltRunner, ...]:
+        """The apps found or built so far."""
+        return tuple(dict.fromkeys(self._chosen.values()))
+
+    def follow(self, other: Apps) -> None:
+        """Trials of `other` have been on the phone since: where both have an app of one bundle id, they share a place.
+
+        Then the app must be installed anew, and what it left there, models and weight caches, may be gone or changed.
+        """
+        theirs = {app.bundle_id for app in other.chosen}
+        for trials in self._trials.values():
+            if trials.bundle_id in theirs:
+                trials.forget_phone()
 
     @property
     def pushed_bytes(self) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from harness.bench.apps import Apps
 from harness.bench.budget import BudgetMeter, duration_words
+from harness.bench.kept_apps import keep_apps
 from harness.bench.kept_suites import keep_suite
 from harness.bench.labels import Labels
 from harness.bench.listener import Listener
@@ -101,6 +102,11 @@ class Conductor:
         self._ended_s = asyncio.get_running_loop().time()
         self._listener.trial_ended(planned, record)
         return record
+
+    def follow(self, other: Conductor) -> None:
+        """The last trial on this phone was the other's: what is found there, and the rest after it, follow from it."""
+        self._apps.follow(other._apps)
+        self._ended_s = other._ended_s
 
     async def refusal(self, planned: PlannedTrial, meter: BudgetMeter) -> str | None:
         """Why budget or preflight do not let the trial begin; None: they do. Raises what `run_trial` does."""
@@ -214,6 +220,7 @@ async def open_conductor(
                 apps = Apps(transport, choice, store, labels, listener, keep=options.keep, preflight=options.preflight)
                 # who the phone is decides which app runs on it
                 apps.choose(variants)
+                keep_apps(store.folder, apps.chosen, listener.note)
                 yield Conductor(run, transport.facts, apps, listener)
 
 

@@ -36,8 +36,9 @@ from harness.device.lease import LockBusy
 from harness.device.push import missing_bytes
 from harness.device.registry import open_phone
 from harness.runner.choice import RunnerChoice, parse_runner
-from harness.store.address import Results, address_of
+from harness.store.address import Results
 from harness.store.database import ResultStore
+from harness.store.errors import NoResults
 
 
 @dataclass(frozen=True)
@@ -155,17 +156,17 @@ async def _missing(transport: Transport, bundle_id: str, file: LocalModel | None
 
 def _records(results: Results, facts: PhoneFacts | None, word: DeviceWord) -> list[TrialRecord]:
     """Of this class of device; of this very phone, where its class is not known."""
-    if not address_of(results).has_records:
-        # to open a folder that is none would make one
-        return []
     if facts is not None:
         wanted = {"device_kind": str(facts.kind), "device_product_type": facts.product_type}
     elif isinstance(word, ByUdid):
         wanted = {"device_udid": word.udid}
     else:
         return []
-    with ResultStore.open(results) as store:
-        return store.trials(**wanted)
+    try:
+        with ResultStore.open_existing(results) as store:
+            return store.trials(**wanted)
+    except NoResults:
+        return []
 
 
 def _existing(folder: Path) -> Path:

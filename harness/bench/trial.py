@@ -81,6 +81,16 @@ class TrialRunner:
         """Of the trial at hand, or of the last one."""
 
     @property
+    def bundle_id(self) -> str:
+        """Of the app."""
+        return self._session.runner.bundle_id
+
+    def forget_phone(self) -> None:
+        """Another build had the app's place on the phone since the last trial: nothing known of it holds."""
+        self._session.forget_app()
+        self._warm_caches.clear()
+
+    @property
     def pushed_bytes(self) -> int:
         """What has gone to the phone for this app's trials so far."""
         return self._session.pushed_bytes
@@ -293,6 +303,8 @@ class TrialRunner:
             cooled_ns=self._cooled_ns + attempt.cooled_ns,
             app_bundle_id=self._session.runner.bundle_id,
             app_build=seen.hello.build if seen.hello else None,
+            app_commit=self._session.runner.commit,
+            app_ballast_bytes=self._session.runner.ballast_bytes,
             app_entitlements=None if entitlements is None else dict(entitlements),
             engine_version=seen.hello.engines.get(record.engine) if seen.hello else None,
             backend_effective=seen.backend.effective if seen.backend else None,

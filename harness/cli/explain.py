@@ -47,7 +47,7 @@ def explain(
 
     results = parse_results(results_text)
     results.must_exist()
-    with ResultStore.open(results) as store:
+    with ResultStore.open_existing(results) as store:
         record = find_trial(store, trial)
         neighbours = store.trials(
             state=TrialState.DONE.value,

@@ -8,7 +8,24 @@ import traceback
 import typer
 
 from harness import __version__
-from harness.cli import devices, doctor, exits, explain, fallback, fit, models, plan, report, run, runner, virtual
+from harness.cli import (
+    compare,
+    confirm,
+    devices,
+    doctor,
+    exits,
+    explain,
+    fallback,
+    fit,
+    models,
+    plan,
+    report,
+    results,
+    run,
+    runner,
+    verdicts,
+    virtual,
+)
 from harness.cli.console import talk
 from harness.core.errors import DeviceError, HarnessError, UsageError
 
@@ -26,10 +43,14 @@ app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("fallback")(fallback.fallback)
 app.command("fit")(fit.fit_model)
+app.command("compare")(compare.compare)
+app.command("confirm")(confirm.confirm)
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
+app.add_typer(results.app, name="results")
 app.add_typer(runner.app, name="runner")
 app.add_typer(models.app, name="models")
+app.add_typer(verdicts.app, name="verdicts")
 app.add_typer(virtual.app, name="virtual")
 
 

@@ -12,19 +12,22 @@ import typer
 
 from harness.bench.run_options import LEASE_WAIT_S, PreflightMode
 from harness.cli import exits
+from harness.cli.confirm import DEFAULT_LIMIT, ConfirmLimit, as_data, confirm_on, print_confirmed
 from harness.cli.console import RunDisplay, print_json, print_table, talk
 from harness.cli.flags import LeaseWait, ResultsText, Runners, TransportName
 from harness.core.errors import DeviceError
+from harness.core.judgement import ConfirmationResult
 from harness.core.outcome import Family, Outcome
 from harness.core.phone import FORMS, DeviceWord, parse_device_word
 from harness.core.text import printable
-from harness.store.address import DEFAULT_FOLDER, Results, parse_results
+from harness.store.address import DEFAULT_FOLDER, Results, ResultsAddress, parse_results
 
 # Trials that a line names.
 MAX_NAMED = 5
 
 if TYPE_CHECKING:
     from harness.bench.conductor import RunResult
+    from harness.bench.confirm import Confirmed
     from harness.bench.run_options import RunOptions
     from harness.bench.suite import Suite
 
@@ -57,6 +60,13 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest run of this suite on that phone that was cut short.")
     ] = False,
+    confirm: Annotated[
+        bool,
+        typer.Option(
+            "--confirm", help="Then re-run the two builds of each new regression in turns; exit 1 when it is real."
+        ),
+    ] = False,
+    confirm_limit: ConfirmLimit = DEFAULT_LIMIT,
     as_json: Annotated[bool, typer.Option("--json", help="Records for machines instead of the table.")] = False,
 ) -> None:
     """Run a suite on a phone, or on one after another, keep every record, print a table, and draw the report."""
@@ -93,6 +103,11 @@ def run(
                 _print_summary(results, result)
                 typer.echo(f"report: {page}")
             code = max(code, _exit_code(result))
+            if confirm:
+                confirmed = _confirm(phone, results, options, confirm_limit, as_json=as_json)
+                told[-1]["confirmations"] = [as_data(one) for one in confirmed]
+                if any(one.note.result is ConfirmationResult.CONFIRMED for one in confirmed):
+                    code = max(code, exits.MODEL_FAILED)
     except KeyboardInterrupt:
         talk(
             f"interrupted; the app on the phone has been ended, what was recorded is kept in {results.text}; "
@@ -120,6 +135,18 @@ def _run_on(
         page = build_report(results, run_id=result.run_id).index
         display.step("draw the report", 1, 1)
     return result, page
+
+
+def _confirm(
+    phone: DeviceWord, results: ResultsAddress, options: RunOptions, limit: int, *, as_json: bool
+) -> list[Confirmed]:
+    """The re-runs on the phone that the suite has just run on."""
+    from harness.bench.confirm import ConfirmOptions
+
+    told = confirm_on(phone, results, options, ConfirmOptions(limit=limit))
+    if not as_json:
+        print_confirmed(told)
+    return told
 
 
 def _print_summary(results: Results, result: RunResult) -> None:

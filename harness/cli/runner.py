@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import print_json, talk
+from harness.core.errors import UsageError
 from harness.core.job import Variant
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ def build(
     variant: Annotated[
         Variant, typer.Option("--variant", help="Its entitlements, and so its memory limits.")
     ] = Variant.PLAIN,
+    ballast: Annotated[
+        str | None,
+        typer.Option(
+            "--ballast",
+            metavar="SIZE",
+            help="Memory that the app occupies on purpose, as 6MiB: to see whether a comparison notices. Python only.",
+        ),
+    ] = None,
 ) -> None:
     """Build the runner that a virtual iPhone runs (a physical one needs the Swift app, built by Xcode and signed)."""
     from harness.runner.build import build_ipa
@@ -46,12 +55,18 @@ def build(
     from harness.runner.package import swift_cache
     from harness.runner.source import head_commit
 
+    ballast_bytes = _ballast(ballast)
+    if ballast_bytes and edition is Edition.SWIFT:
+        raise UsageError(
+            "--ballast: only the Python runner carries one; what it is for, an alarm seen to go off, needs no phone. "
+            "Take --edition python"
+        )
     commit = head_commit()
     built: BuiltRunner
-    if edition is Edition.SWIFT or (edition is Edition.AUTO and shutil.which("swift")):
+    if not ballast_bytes and (edition is Edition.SWIFT or (edition is Edition.AUTO and shutil.which("swift"))):
         built = build_swift_ipa(out, swift_cache(), variant=variant, commit=commit, step=_tell)
     else:
-        built = build_ipa(out, variant=variant, commit=commit)
+        built = build_ipa(out, variant=variant, commit=commit, ballast_bytes=ballast_bytes)
     print_json({**asdict(built), "path": str(built.path)})
 
 
@@ -71,6 +86,15 @@ def show(
     facts["entitlements"] = ", ".join(name for name, granted in facts["entitlements"].items() if granted is not False)
     for name, value in facts.items():
         typer.echo(f"{name.replace('_', ' '):<13} {value or '-'}")
+
+
+def _ballast(text: str | None) -> int:
+    from harness.core.units import UnitError, parse_bytes
+
+    try:
+        return 0 if text is None else parse_bytes(text)
+    except UnitError as error:
+        raise UsageError(f"--ballast: {error}") from None
 
 
 def _tell(what: str, done: int, total: int) -> None:

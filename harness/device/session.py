@@ -74,6 +74,11 @@ class PhoneSession:
             raise StepError("install", self.facts.udid, text, "Run again", Outcome.INSTALL_FAILED)
         self._app = installed
 
+    def forget_app(self) -> None:
+        """The app's place on the phone may hold another build, and other models, than this session left there."""
+        self._app = None
+        self._pushed.clear()
+
     async def ensure_model(self, model: Path, sha256: str, grace_s: float = GRACE_S) -> PushedModel:
         """Pushes the model unless it is on the phone, through cuts if need be; `grace_s`: see `wait_until_present`.
 

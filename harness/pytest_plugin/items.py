@@ -40,6 +40,8 @@ PROPERTIES = (
     "device_product_type",
     "device_os_version",
     "device_settings",
+    "build",
+    "app_build",
     "app_variant",
     "engine_version",
     "backend_requested",

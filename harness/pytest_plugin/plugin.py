@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness.bench.run_options import PreflightMode
-from harness.core.errors import DeviceError, UsageError
+from harness.core.errors import DeviceError, HarnessError, UsageError
 from harness.core.phone import FORMS, AnyAttached, DeviceWord, PhoneFacts, parse_device_word
 from harness.core.record import TrialRecord
+from harness.core.text import printable
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.live import LivePhone
+    from harness.store.address import ResultsAddress
 
 DEVICE_FIXTURE = "_device_word"
 
@@ -59,12 +61,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="instead of the suite's: keep predictions (record), skip what will not load (stop), off",
     )
+    group.addoption(
+        "--load-build",
+        metavar="NAME",
+        default=None,
+        help="of what is under test, for the records: a nightly's number, a commit",
+    )
+    group.addoption(
+        "--load-fail-on",
+        action="append",
+        metavar="WHAT",
+        default=None,
+        help="regression, missing: fail when the nights of the results, or the baseline, say so; repeatable",
+    )
+    group.addoption(
+        "--load-baseline",
+        metavar="REF",
+        default=None,
+        help="compare with these earlier trials: run:ID, build:NAME, a results folder or database, an exported file",
+    )
     parser.addini("load_testpaths", "what `pytest --device=…` runs when no path is given", type="args", default=[])
     parser.addini("load_results", "results folder", default="results")
     parser.addini("load_runner", "runner app, or apps", type="args", default=["auto"])
     parser.addini("load_transport", "client library that does what it can on the phone", default="auto")
     parser.addini("load_keep", "models that are never removed from the phone", type="args", default=[])
     parser.addini("load_preflight", "instead of the suite's: record, stop or off", default="")
+    parser.addini("load_build", "name of what is under test", default="")
+    parser.addini(
+        "load_fail_on", "regression, missing: what the nights or the baseline may not say", type="args", default=[]
+    )
+    parser.addini("load_baseline", "earlier trials to compare with", default="")
     parser.addini("load_lease_wait", "seconds to wait for a phone that another process uses", default="")
 
 
@@ -122,8 +148,21 @@ def _prepare_live(config: pytest.Config) -> None:
         keep=tuple(keep),
         preflight=_preflight(config),
         lease_wait_s=lease_wait_s,
+        build=config.getoption("--load-build") or config.getini("load_build") or None,
     )
+    _prepare_judge(config, results)
     config.stash[LIVE] = LivePhone(results, options, TerminalListener(config))
+
+
+def _prepare_judge(config: pytest.Config, results: ResultsAddress) -> None:
+    from harness.pytest_plugin.judgement import JUDGE, session_judge
+
+    try:
+        judge = session_judge(config, results)
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
+    if judge is not None:
+        config.stash[JUDGE] = judge
 
 
 def _preflight(config: pytest.Config) -> PreflightMode | None:
@@ -218,6 +257,22 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     live = _live(session.config)
     if live is not None:
         live.close()
+        _judge(session, live)
+
+
+def _judge(session: pytest.Session, live: LivePhone) -> None:
+    """Makes a session fail whose tests passed, if that was asked for."""
+    from harness.pytest_plugin.judgement import JUDGE, JUDGED
+
+    judge = session.config.stash.get(JUDGE, None)
+    if judge is None or not live.run_ids:
+        return
+    judged = judge.judge(live.results, live.run_ids)
+    if judged is None:
+        return
+    session.config.stash[JUDGED] = judged
+    if judged.failing and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -234,10 +289,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     drawn = counted(frame)
     if drawn.empty:
         return
-    rows = [HEADINGS, *(row.cells for row in summary_table(frame))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     terminalreporter.section("loads")
+    _write_table(terminalreporter, [HEADINGS, *(row.cells for row in summary_table(frame))])
+    terminalreporter.write_line(f"report: {build_report(live.results, run_id=drawn['run_id'].iloc[-1]).index}")
+    _write_verdicts(terminalreporter, config)
+
+
+def _write_verdicts(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    from harness.pytest_plugin.judgement import JUDGED
+
+    judged = config.stash.get(JUDGED, None)
+    if judged is None:
+        return
+    terminalreporter.section("load verdicts")
+    if len(judged.rows) > 1:
+        _write_table(terminalreporter, judged.rows)
+    for note in judged.notes:
+        terminalreporter.write_line(printable(note))
+    for words in judged.failing:
+        terminalreporter.write_line(printable(f"FAILED {words}"), red=True)
+
+
+def _write_table(terminalreporter: pytest.TerminalReporter, rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their longest cell."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        terminalreporter.write_line("  ".join(cells).rstrip())
-    terminalreporter.write_line(f"report: {build_report(live.results, run_id=drawn['run_id'].iloc[-1]).index}")
+        terminalreporter.write_line(printable("  ".join(cells).rstrip()))

@@ -51,7 +51,7 @@ def build_report(results: Results, target: Path | None = None, run_id: str | Non
     address = address_of(results)
     if not address.has_records:
         raise StoreError(f"{address.database}: there are no results; run a suite first")
-    with ResultStore.open(address) as store:
+    with ResultStore.open_existing(address) as store:
         frame = store.frame(state=TrialState.DONE.value)
         wanted = run_id if run_id is not None else _latest(frame)
         chosen = frame[frame["run_id"] == wanted]
@@ -63,7 +63,13 @@ def build_report(results: Results, target: Path | None = None, run_id: str | Non
                 f"{address.text}: run {wanted} has no finished trial yet but warm-ups; harness run --resume"
             )
         folder = target if target is not None else store.folder / "report"
-        return _draw(store, chosen, folder, others=frame["run_id"].nunique() - 1)
+        return _draw(store, _arms_apart(chosen), folder, others=frame["run_id"].nunique() - 1)
+
+
+def _arms_apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """The two sides of a comparison are two cases, or their figures would be summed up together."""
+    sides = frame["arm"].map(lambda arm: f" [{arm}]", na_action="ignore").fillna("")
+    return frame.assign(case=frame["case"] + sides)
 
 
 def _latest(frame: pd.DataFrame) -> str | None:

@@ -31,6 +31,8 @@ from harness.runner.bundle import (
 
 __all__ = ["BuildError", "BuiltRunner", "build_ipa"]
 
+MAX_BALLAST_BYTES = 1 << 36
+"""64 GiB: more than any phone has."""
 ARCHIVE = "runner.pyz"
 PACKAGE = "runner_app"
 """The app's package name inside the archive; its imports are relative."""
@@ -50,21 +52,31 @@ def build_ipa(
     variant: Variant = Variant.PLAIN,
     commit: str | None = None,
     interpreter: Path | None = None,
+    ballast_bytes: int = 0,
 ) -> BuiltRunner:
     """Write the variant's IPA into ``target_dir`` (made if absent) and describe it.
 
     ``interpreter`` is the Python that will run the app, by default this one; the engine is looked for among its
-    packages. Raises BuildError.
+    packages. ``ballast_bytes`` of memory the app occupies from its start on, so that it really is worse by that much:
+    with it one sees whether the alarm goes off. Raises BuildError.
     """
+    if not 0 <= ballast_bytes <= MAX_BALLAST_BYTES:
+        raise BuildError(f"a ballast has 0 to {MAX_BALLAST_BYTES} bytes, got {ballast_bytes}")
     entitlements = entitlements_of(variant)
-    about = About("python", "linux", _engines(interpreter), commit)
+    about = About("python", "linux", _engines(interpreter), commit, ballast_bytes)
     script = _script(interpreter or _this_interpreter())
     sources = _sources()
     version = harness.__version__
-    options = json.dumps([version, commit, entitlements, about.engines]).encode()
+    options = json.dumps([version, commit, entitlements, about.engines, ballast_bytes]).encode()
     build = digest({**sources, "script": script, "options": options})
 
-    info = {"version": version, "build": build, "commit": commit, "entitlements": entitlements}
+    info = {
+        "version": version,
+        "build": build,
+        "commit": commit,
+        "entitlements": entitlements,
+        "ballast_bytes": ballast_bytes,
+    }
     archive = zip_of(
         {
             "__main__.py": (_START.encode(), FILE_MODE),

@@ -44,7 +44,7 @@ def build_swift_ipa(
     entitlements = entitlements_of(variant)
     found = find_library()
     libraries = {} if found is None else {"litert_lm": {"version": found[1], "library": str(found[0])}}
-    about = About("swift", "linux", {**{name: lib["version"] for name, lib in libraries.items()}, **FLOORS}, commit)
+    about = About("swift", "linux", {**{name: lib["version"] for name, lib in libraries.items()}, **FLOORS}, commit, 0)
     version = harness.__version__
     options = json.dumps([version, commit, entitlements, libraries]).encode()
     build = digest({"executable": executable, "options": options})

@@ -59,6 +59,10 @@ class BuiltRunner:
     build: str
     version: str
     variant: Variant
+    commit: str | None = None
+    """That it was built from; None: it does not say."""
+    ballast_bytes: int | None = None
+    """Memory that it occupies on purpose; None: it does not say."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class About:
     engines: Mapping[str, str]
     """Name → version."""
     commit: str | None
+    ballast_bytes: int | None = None
+    """Memory that the app occupies on purpose; None: not said, as of an app that Xcode builds."""
 
     def to_plist(self, variant: str) -> dict[str, object]:
         """A plist has no null: an unknown commit is absent."""
@@ -79,6 +85,8 @@ class About:
         known["engines"] = dict(self.engines)
         if self.commit is not None:
             known["commit"] = self.commit
+        if self.ballast_bytes is not None:
+            known["ballast_bytes"] = self.ballast_bytes
         return known
 
 
@@ -98,9 +106,10 @@ def bundle_id_of(variant: Variant) -> str:
     return BUNDLE_ID if variant is Variant.PLAIN else f"{BUNDLE_ID}.{variant}"
 
 
-def ipa_name(variant: Variant) -> str:
-    """As the iOS build names them."""
-    return f"{EXECUTABLE}-{variant}.ipa"
+def ipa_name(variant: Variant, ballast_bytes: int | None = None) -> str:
+    """As the iOS build names them; one with a ballast must not lie where the ordinary one is looked for."""
+    ballast = f"-ballast-{ballast_bytes}" if ballast_bytes else ""
+    return f"{EXECUTABLE}-{variant}{ballast}.ipa"
 
 
 def digest(parts: Mapping[str, bytes]) -> str:
@@ -124,11 +133,11 @@ def write_ipa(
     }
     ipa = zip_of({f"Payload/{EXECUTABLE}.app/{name}": entry for name, entry in bundle.items()})
     target_dir.mkdir(parents=True, exist_ok=True)
-    path = target_dir / ipa_name(variant)
+    path = target_dir / ipa_name(variant, about.ballast_bytes)
     part = path.with_suffix(".part")
     part.write_bytes(ipa)
     part.replace(path)
-    return BuiltRunner(path, bundle_id_of(variant), build, version, variant)
+    return BuiltRunner(path, bundle_id_of(variant), build, version, variant, about.commit, about.ballast_bytes)
 
 
 def _info_plist(variant: Variant, version: str, build: str, about: dict[str, object]) -> dict[str, object]:

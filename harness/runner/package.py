@@ -61,6 +61,7 @@ class IpaFacts:
     platform: str | None
     variant: str
     commit: str | None
+    ballast_bytes: int | None
     engines: dict[str, str]
     entitlements: dict[str, object]
 
@@ -71,7 +72,9 @@ def read_ipa(path: Path) -> BuiltRunner:
     if facts.variant not in list(Variant):
         known = ", ".join(Variant)
         raise UsageError(f"{path}: says that it is the variant {facts.variant!a}; there are {known}")
-    return BuiltRunner(path, facts.bundle_id, facts.build, facts.version, Variant(facts.variant))
+    return BuiltRunner(
+        path, facts.bundle_id, facts.build, facts.version, Variant(facts.variant), facts.commit, facts.ballast_bytes
+    )
 
 
 def show_ipa(path: Path) -> IpaFacts:
@@ -100,6 +103,7 @@ def show_ipa(path: Path) -> IpaFacts:
             platform=_text(told.get("platform")),
             variant=_text(told.get("variant")) or variant_of(entitlements),
             commit=_text(told.get("commit")),
+            ballast_bytes=_size(told.get("ballast_bytes")),
             engines={str(name): str(version) for name, version in engines.items()} if isinstance(engines, dict) else {},
             entitlements=entitlements,
         )
@@ -118,6 +122,10 @@ def _plist(archive: zipfile.ZipFile, name: str) -> dict[str, object]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _size(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _is_info_plist(name: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from harness.core.errors import UsageError
+from harness.store.errors import NoResults
 
 DATABASE_NAME = "runs.db"
 DEFAULT_FOLDER = "results"
@@ -48,9 +49,9 @@ class ResultsAddress:
         return self.url is not None or (self.folder / DATABASE_NAME).is_file()
 
     def must_exist(self) -> None:
-        """Raises UsageError where there is nothing to read: a reader makes no folder."""
+        """Raises NoResults where there is nothing to read: a reader makes no folder."""
         if not self.has_records:
-            raise UsageError(
+            raise NoResults(
                 f"{self.folder} holds no results (no {DATABASE_NAME}); run a suite first: harness run SUITE.toml"
             )
 
@@ -75,8 +76,14 @@ def parse_results(text: str) -> ResultsAddress:
     try:
         parts = urlsplit(text)
         query = parse_qsl(parts.query, strict_parsing=bool(parts.query))
-    except ValueError as error:
-        raise UsageError(f"--results: not a URL ({error}); it is {FORMS}") from None
+    except ValueError:
+        # the error's own words may hold the password
+        raise UsageError(f"--results: not a URL; it is {FORMS}") from None
+    if "@" in parts.path + parts.query + parts.fragment:
+        # a part of the password would be taken for the host or the database, and shown
+        raise UsageError("--results: write / ? # and @ of a password as %2F %3F %23 and %40")
+    if parts.fragment:
+        raise UsageError(f"--results: there is no # in it; it is {FORMS}")
     if parts.scheme != POSTGRESQL:
         raise UsageError(f"--results: {parts.scheme}:// is not known; it is {FORMS}")
     if not parts.path.strip("/"):

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import sys
 from dataclasses import MISSING
+from enum import StrEnum
 
+from sqlalchemy import Table
+
+from harness.core.judgement import ConfirmationResult, TriageState
 from harness.core.record import record_columns
 from harness.core.telemetry import READING_COLUMNS
-from harness.store.schema import RECORD_TYPES, SCHEMA_VERSION
+from harness.store.schema import RECORD_TYPES, SCHEMA_VERSION, claims, confirmations, meta, triage
+from harness.store.versions import revisions
 
 _TYPE_NAMES = {str: "text", bool: "true or false", int: "integer", float: "number", dict: "object", tuple: "list"}
 
@@ -37,6 +42,54 @@ _READINGS = {
 }
 _NEVER_NULL = ("source", "t_ns")
 
+
+def _choice(values: type[StrEnum]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
+_TABLES: dict[Table, tuple[str, dict[str, str]]] = {
+    meta: (
+        "What the database says of itself.",
+        {"key": "`schema_version`.", "value": "The version, as text."},
+    ),
+    claims: (
+        "Trials that are not done. The row goes with the trial's end; what is left by a dead process is salvaged.",
+        {
+            "trial_id": "The trial.",
+            "owner": "Name of the lock in `.owners/` that its process holds: nobody holds it, the process is gone.",
+            "place": "Content of `.place` of the folder where its files grow.",
+        },
+    ),
+    triage: (
+        "What a person has said of a verdict. Rows are added, never changed: the newest of a series and night counts.",
+        {
+            "id": "Counts up.",
+            "series": "The series, in its text form.",
+            "first_bad": "First night of the change.",
+            "state": f"What was said: {_choice(TriageState)}.",
+            "reason": "Why.",
+            "author": "Who.",
+            "at": "When; ISO 8601, UTC.",
+        },
+    ),
+    confirmations: (
+        "Interleaved re-runs of the last good build against the first bad one.",
+        {
+            "id": "Counts up.",
+            "series": "The series, in its text form.",
+            "first_bad": "First night of the change.",
+            "result": f"What the re-run says: {_choice(ConfirmationResult)}.",
+            "reason": "The same in words, or why there was none.",
+            "run_id": "The re-run's trials; null: none was made.",
+            "at": "When; ISO 8601, UTC.",
+        },
+    ),
+    revisions: (
+        "Alembic's own note of the version, changed together with `meta`.",
+        {"version_num": "The version, as text."},
+    ),
+}
+
 _HEAD = f"""\
 # Results
 
@@ -44,22 +97,62 @@ Made by `python -m harness.store.document`; schema version {SCHEMA_VERSION}. The
 
 | Path | What |
 |---|---|
-| `runs.db` | SQLite (WAL): table `trials`, a row a trial (columns below); `meta`: schema version; `claims`: who runs |
-| `telemetry/<trial_id>.parquet` | readings of a done trial, sorted by time, columns below |
+| `runs.db` | the records, in SQLite (WAL); not there when they are in PostgreSQL |
+| `runs.db.v<N>.backup` | the database as it was before it was migrated from version N; yours to remove |
+| `telemetry/<trial_id>.parquet` | readings of a done trial, sorted by time, columns below (zstd, delta-packed) |
 | `telemetry/<trial_id>.arrows` | readings of a running trial (Arrow stream); salvaged if its process died |
+| `telemetry/<trial_id>.arrows.broken` | such a stream that could not be read |
 | `artifacts/<trial_id>/` | journal, stderr, crash reports and JetsamEvents |
+| `apps/` | builds of the runner app that a comparison installs again |
+| `suites/` | suites as they were run, by digest, for `--resume` |
 | `report/` | pictures and page; disposable, rebuilt from the rest |
+| `.place` | this folder's own id. Not to be copied to another folder that is used with the same server |
+| `.owners/`, `.runs/`, `.lock`, `.place.lock` | locks: who is at work. Worth nothing once all have ended |
 
 Null means *not known*: the platform has no such figure, or the trial ended before. It is never 0, and 0 is never null.
-Numbers that are not numbers (NaN, infinity) are refused.
+Numbers that are not numbers (NaN, infinity) are refused. In pandas null is `pandas.NA`; no column holds NaN.
+A NUL in a text is kept as U+FFFD, since PostgreSQL takes none. Times as text are UTC and sort as time does.
 
 Keep the folder on a local disk: SQLite's WAL does not work on NFS or SMB.
+
+## PostgreSQL
+
+`--results 'postgresql://user@host/database?files=FOLDER'` (`pip install 'iphone-load-harness[postgresql]'`) keeps the
+same tables in a database, for several hosts. The files stay in FOLDER (`results/` without `files`) of the host that ran
+the trial: `host_name` says which, `telemetry_file` and `artifacts_dir` are relative to it. Each host salvages only what
+grows in its own folder. Give the database to the harness alone, or a schema of it
+(`&options=-csearch_path%3Dharness`). The password is taken from the URL, PGPASSWORD or `~/.pgpass`; in the URL, `/`,
+`?`, `#` and `@` of a password are written `%2F`, `%3F`, `%23` and `%40`.
+
+## Versions
+
+Whoever writes migrates: a command that runs trials, imports or merges brings an older database to its own version, in
+one transaction, and says so on stderr; of a SQLite file a backup is made first. While a run of the old version is under
+way, it refuses. Whoever only reads changes nothing: an older SQLite file is read from a migrated copy, an older
+PostgreSQL database is refused. A newer database is refused and left untouched. There is no way back but the backup.
+
+What a migrated row holds in columns that came later: null, but `attempt` 1, `copies` 1 and `app_variant` `plain`
+(nothing else could be had), empty lists in `host_steps`, `cuts`, `sample_gaps` and `notices` (nobody kept them), and
+`cut_short` as the reason tells: of trials that were salvaged or interrupted.
 """
+
+_COLUMN_HEAD = ["", "| Column | Type | Unit | Null | Meaning |", "|---|---|---|---|---|"]
+
+
+def _other_tables() -> list[str]:
+    lines = ["", "## Other tables"]
+    for table, (what, meanings) in _TABLES.items():
+        lines += ["", f"`{table.name}`: {what}", "", "| Column | Type | Null | Meaning |", "|---|---|---|---|"]
+        for column in table.columns:
+            kind = _TYPE_NAMES[column.type.python_type]
+            null = "can be" if column.nullable else "never"
+            lines.append(f"| `{column.name}` | {kind} | {null} | {meanings[column.name]} |")
+    return lines
 
 
 def document() -> str:
     """The text of `results/README.md`."""
-    lines = [_HEAD, "## Trials", "", "| Column | Type | Unit | Null | Meaning |", "|---|---|---|---|---|"]
+    lines = [_HEAD, "## Trials", "", "Table `trials`, a row a trial.", *_COLUMN_HEAD]
     for field in record_columns():
         plain, optional = RECORD_TYPES[field.name]
         null = "not known" if optional else "never"
@@ -68,7 +161,7 @@ def document() -> str:
         lines.append(
             f"| `{field.name}` | {_TYPE_NAMES[plain]} | {field.metadata['unit']} | {null} | {field.metadata['doc']} |"
         )
-    lines += ["", "## Readings", "", "| Column | Type | Unit | Null | Meaning |", "|---|---|---|---|---|"]
+    lines += [*_other_tables(), "", "## Readings", *_COLUMN_HEAD]
     for name in READING_COLUMNS:
         meaning, unit = _READINGS[name]
         kind = "text" if name == "source" else "integer"

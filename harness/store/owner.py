@@ -72,7 +72,10 @@ def place_id(results: Path) -> str:
     path = results / PLACE_FILE
     with exclusive(results / PLACE_LOCK):
         if not path.exists():
-            path.write_text(uuid.uuid4().hex, encoding="ascii")
+            # by way of another name: one that is killed here leaves no empty id
+            new = results / f"{PLACE_FILE}.new"
+            new.write_text(uuid.uuid4().hex, encoding="ascii")
+            new.replace(path)
         return path.read_text(encoding="ascii")
 
 

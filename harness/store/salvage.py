@@ -98,7 +98,8 @@ def _tidy(store: ResultStore) -> None:
     files = sorted((store.folder / "telemetry").iterdir())
     trial_ids = {path: path.name.partition(".")[0] for path in files}
     running = set(store.claimed())
-    done = {record.trial_id for record in store.trials(trial_id=set(trial_ids.values()), state=TrialState.DONE.value)}
+    spooled = {trial_id for path, trial_id in trial_ids.items() if path.suffix == SPOOL_SUFFIX}
+    done = set(store.trial_ids(trial_id=spooled, state=TrialState.DONE.value))
     for path, trial_id in trial_ids.items():
         half_written = path.suffix == PART_SUFFIX and trial_id not in running
         spent = path.suffix == SPOOL_SUFFIX and trial_id in done

@@ -120,7 +120,7 @@ def test_models_make_and_runner_build(desk: Path) -> None:
 
 
 def test_one_item_a_trial_with_figures_in_junit(desk: Path) -> None:
-    done = run_pytest("faces.toml", "--device=virtual", "-q", "--junitxml=loads.xml", folder=desk)
+    done = run_pytest("faces.toml", "--device=virtual", "-q", "--junitxml=loads.xml", "--load-build=1234", folder=desk)
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
     cases = ElementTree.parse(desk / "loads.xml").getroot().findall(".//testcase")
@@ -129,6 +129,7 @@ def test_one_item_a_trial_with_figures_in_junit(desk: Path) -> None:
         figures = {item.get("name"): item.get("value") for item in case.findall(".//property")}
         assert figures["outcome"] == "loaded"
         assert figures["device_kind"] == "virtual"
+        assert figures["build"] == "1234"
         assert int(figures["peak_footprint_bytes"] or 0) > 0
 
 

@@ -20,9 +20,10 @@ class BuildInfo(NamedTuple):
     build: str
     commit: str | None
     entitlements: dict[str, object]
+    ballast_bytes: int
 
 
-UNBUILT = BuildInfo("0", "unbuilt", None, {})
+UNBUILT = BuildInfo("0", "unbuilt", None, {}, 0)
 
 
 def read_build_info() -> BuildInfo:

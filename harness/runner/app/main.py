@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from .address_space import largest_mapping_bytes
+from .ballast import hold_ballast
 from .connection import Connection, Server
 from .emulated_gpu import EmulatedGpu, emulated_gpu
 from .engine import EngineKind
@@ -20,7 +21,7 @@ from .engine_floor import FLOORS
 from .engine_litert_lm import litert_lm_kind
 from .events import EventLog, bounded
 from .guard import guard_of
-from .identity import describe, read_build_info
+from .identity import BuildInfo, describe, read_build_info
 from .job import Bye, Cancel, Hello, Ping, Refusal, Resume, Run, decode_command
 from .journal import Journal
 from .lines import MAX_LINE_BYTES
@@ -56,6 +57,7 @@ class App:
         engines: dict[str, EngineKind],
         memory: MemoryReader,
         system: SystemState | None,
+        build: BuildInfo,
     ) -> None:
         self._home = home
         self._server = server
@@ -63,7 +65,7 @@ class App:
         self._engines = engines
         self._memory = memory
         self._system = system
-        self._facts = describe(read_build_info(), {name: kind.version for name, kind in engines.items()})
+        self._facts = describe(build, {name: kind.version for name, kind in engines.items()})
         self._trial: Trial | None = None
         self._asked = False
         """Whether a trial was asked for, be it refused: after that the process has no further use."""
@@ -211,12 +213,19 @@ def main() -> int:
     try:
         gpu = emulated_gpu(os.environ)
         system = _system_state()
-        app = App(home, server, events, _engines(gpu), MemoryReader(gpu, system), system)
+        build = read_build_info()
+        app = App(home, server, events, _engines(gpu), MemoryReader(gpu, system), system, build)
     except ValueError as error:
         return _complain(f"the phone gave the app an environment it cannot read: {error}", EXIT_SETUP)
+    try:
+        ballast = hold_ballast(build.ballast_bytes)
+    except OSError as error:
+        return _complain(f"no room for the ballast of {build.ballast_bytes} bytes: {error}", EXIT_SETUP)
     NoticeWatch(events, system).start()
     threading.Thread(target=app.serve, name="server", daemon=True).start()
     app.main_loop()
+    # it is there to the last: neither the engine nor the collector may have its pages earlier
+    del ballast
     # Everything said is on disk and sent. The engine's own threads may still live: running its destructors under them
     # could crash, and a crash report would be read as the trial's end.
     os._exit(0)

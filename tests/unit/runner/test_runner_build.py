@@ -12,7 +12,7 @@ import pytest
 import harness
 from harness.core.job import Variant
 from harness.runner.build import BuildError, build_ipa
-from harness.runner.package import read_ipa
+from harness.runner.package import read_ipa, show_ipa
 
 APP = "Payload/Runner.app"
 INCREASED = "com.apple.developer.kernel.increased-memory-limit"
@@ -83,3 +83,19 @@ def test_odd_interpreter_paths_are_started_as_they_are(tmp_path: Path, name: str
 def test_interpreters_that_cannot_be_named_in_a_script_are_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(BuildError, match="absolute path on one line"):
         build_ipa(tmp_path, interpreter=Path(path))
+
+
+def test_a_ballast_is_said_and_is_part_of_the_build(tmp_path: Path) -> None:
+    plain, heavy = build_ipa(tmp_path), build_ipa(tmp_path, ballast_bytes=6 << 20)
+    # both may lie in one folder
+    assert plain.path != heavy.path
+    assert plain.build != heavy.build
+    assert (plain.bundle_id, plain.ballast_bytes) == (heavy.bundle_id, 0)
+    assert read_ipa(heavy.path) == heavy
+    assert show_ipa(heavy.path).ballast_bytes == 6 << 20
+
+
+@pytest.mark.parametrize("ballast_bytes", [-1, 1 << 40])
+def test_a_ballast_that_makes_no_sense_is_refused(tmp_path: Path, ballast_bytes: int) -> None:
+    with pytest.raises(BuildError, match="ballast"):
+        build_ipa(tmp_path, ballast_bytes=ballast_bytes)
