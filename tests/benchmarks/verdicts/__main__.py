@@ -1,6 +1,6 @@
 """Ours and its peers on the same simulated nights: how often each alarms for nothing, what it finds, and how soon.
 
-    python -m tests.benchmarks.verdicts [--series 300] [--peer-series 100] [--jobs 2] [--no-peers]
+    python -m tests.benchmarks.verdicts [--series 1000] [--peer-series 40] [--jobs 2] [--no-peers]
                                         [--write docs/verdicts.md]
 
 The numbers are fixed by seeds; docs/verdicts.md explains them. Exits with 1 when ours misses what must hold. Peers are
@@ -156,8 +156,8 @@ def joined(chunks: list[Future[Places]]) -> Places:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=int, default=300, help="of each scenario, for our own detectors")
-    parser.add_argument("--peer-series", type=int, default=100, help="the first so many of them, for the peers")
+    parser.add_argument("--series", type=int, default=1000, help="of each scenario, for our own detectors")
+    parser.add_argument("--peer-series", type=int, default=40, help="the first so many of them, for the peers")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--no-peers", action="store_true", help="our own detectors only")
     parser.add_argument("--write", type=Path, help="document whose table is made anew")
