@@ -13,7 +13,7 @@ from harness.virtual.running import RunningPhone, start_phone
 from tests.functional.app_packages import SLEEPER, build_ipa
 from tests.functional.whole_way import Bench
 
-EVENTUALLY_LIMIT_S = 30.0
+EVENTUALLY_LIMIT_S = 120.0
 
 
 class StartPhone(Protocol):

@@ -26,7 +26,7 @@ from harness.store.database import ResultStore
 POLL_S = 0.02
 PROGRESS_LIMIT_S = 180.0
 """Without a further trial for so long, something is wrong."""
-GONE_LIMIT_S = 30.0
+GONE_LIMIT_S = 120.0
 
 SUITE = """
 name = "killed"

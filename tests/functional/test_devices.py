@@ -19,7 +19,7 @@ from harness.device.lease import LockFolder, phone_lock
 from harness.device.listing import list_phones
 from harness.virtual.running import RunningPhone, start_phone
 
-LIMIT_S = 60
+LIMIT_S = 180
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from harness.store.database import ResultStore
 
-LIMIT_S = 120
+LIMIT_S = 600
 SUITE = """
 name = "faces"
 [[models]]

@@ -26,7 +26,7 @@ from tests.functional.https_shelf import Shelf, served
 
 SIZE_BYTES = 3_000_000
 CONTENT = random.Random(7).randbytes(SIZE_BYTES)
-COMMAND_LIMIT_S = 60
+COMMAND_LIMIT_S = 180
 
 
 def digest_of(content: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -27,6 +28,12 @@ from tests.functional.whole_way import Bench, Watcher
 NS_PER_MS = 1_000_000
 # What a death may cost: the time between the last sample kept and the end of the process.
 LOST_LIMIT_NS = 20 * NS_PER_MS
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+def test_an_ordinary_trial_leaves_no_connection_to_the_garbage_collector(bench: Bench) -> None:
+    assert bench.only("tiny", matrix={"caches": ["none"]}).outcome == "loaded"
+    gc.collect()
 
 
 def test_a_model_loads_and_everything_is_kept(bench: Bench) -> None:

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.anyio
 SIZE = 10 * CHUNK_BYTES + 12_345
 MIDDLE = 5 * CHUNK_BYTES + 1
 SMALL = 300_000
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 Eventually = Callable[[Callable[[], object]], None]
 
 

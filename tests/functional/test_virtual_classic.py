@@ -482,14 +482,14 @@ async def test_the_control_socket_says_what_it_does_not_do(virtual_phone: Runnin
 )
 def test_wrong_use_names_what_is_right(arguments: list[str], said: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "harness.virtual", "--home", str(tmp_path / "home"), *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert said in ended.stderr
 
 
 def test_two_phones_do_not_share_a_home(virtual_phone: RunningPhone, phone_starter: StartPhone) -> None:
     command = [sys.executable, "-m", "harness.virtual", "--home", str(virtual_phone.home)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert ended.returncode == 2
     assert "another virtual phone" in ended.stderr
     assert phone_starter(home_name="other").udid != virtual_phone.udid

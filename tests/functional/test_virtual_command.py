@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.virtual.profiles import profile_names
 
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 COMMAND = [sys.executable, "-W", "error", "-m", "harness.cli", "virtual"]
 
 

@@ -19,7 +19,7 @@ from harness.core.phone import Virtual
 from harness.core.record import TrialRecord
 from harness.virtual import unix_socket
 
-ANSWER_LIMIT_S = 30.0
+ANSWER_LIMIT_S = 120.0
 
 
 class Watcher(Listener):

@@ -38,7 +38,10 @@ def check(data: bytes) -> None:
         assert model.size_bytes == len(data)
         for section in model.sections:
             assert 0 <= section.offset <= section.offset + section.size_bytes <= len(data)
-        assert model.weight_bytes == sum((model.weights_by_type or {}).values())
+        if model.weights_by_type is None:
+            assert model.weight_bytes is None, "no part of the file says what it weighs"
+        else:
+            assert model.weight_bytes == sum(model.weights_by_type.values())
         for signature in model.signatures:
             assert 0 <= signature.largest_weight_bytes <= signature.weight_bytes
     assert READ_BYTES[0] <= 4 * len(data) + EXTRA_BYTES
@@ -56,6 +59,14 @@ def test_sound_files_are_read(name: str) -> None:
 def test_cut_files_are_read_or_refused(name: str, data: st.DataObject) -> None:
     whole = SOUND[name]
     check(whole[: data.draw(st.integers(0, len(whole)))])
+
+
+def test_a_container_whose_model_is_named_otherwise_is_read_without_weights() -> None:
+    """Found by the next test: one number of the table of sections decides what a section is."""
+    damaged = bytearray(SOUND["litertlm"])
+    damaged[166] = 0
+    model = read_model_file(BytesSource("a.file", bytes(damaged)))
+    assert (model.weight_bytes, model.weights_by_type) == (None, None)
 
 
 @pytest.mark.parametrize("name", SOUND)

@@ -85,8 +85,11 @@ class _OpenChannel:
 
     async def close(self) -> None:
         self._worker.cancel()
-        await asyncio.gather(self._worker, return_exceptions=True)
-        await self._instrument.close()
+        try:
+            await asyncio.gather(self._worker, return_exceptions=True)
+        finally:
+            # also when the connection itself is cut off while this channel closes
+            await self._instrument.close()
 
     async def _work(self) -> None:
         with contextlib.suppress(StreamClosed):
@@ -125,8 +128,10 @@ class _Connection:
         except DtxError as error:
             logger.warning("a DTX client was cut off: %s", error)
         finally:
-            for channel in list(self._channels.values()):
-                await channel.close()
+            # each of them, also when this is cut off between two
+            async with contextlib.AsyncExitStack() as closing:
+                for channel in self._channels.values():
+                    closing.push_async_callback(channel.close)
 
     async def send(
         self,
