@@ -68,8 +68,10 @@ def build_report(results: Results, target: Path | None = None, run_id: str | Non
 
 def _arms_apart(frame: pd.DataFrame) -> pd.DataFrame:
     """The two sides of a comparison are two cases, or their figures would be summed up together."""
-    sides = frame["arm"].map(lambda arm: f" [{arm}]", na_action="ignore").fillna("")
-    return frame.assign(case=frame["case"] + sides)
+    import pandas as pd
+
+    names = [case if pd.isna(arm) else f"{case} [{arm}]" for case, arm in zip(frame["case"], frame["arm"], strict=True)]
+    return frame.assign(case=pd.Series(names, index=frame.index, dtype="string"))
 
 
 def _latest(frame: pd.DataFrame) -> str | None:
