@@ -365,6 +365,15 @@ def test_one_run_is_reported_and_kinds_of_phones_are_apart(tmp_path: Path) -> No
         build_report(tmp_path, run_id="nothing")
 
 
+def test_the_sides_of_a_comparison_are_two_cases(tmp_path: Path) -> None:
+    with ResultStore.open(tmp_path) as store:
+        for number, arm in enumerate("ab", start=1):
+            keep(store, "tiny", curve(20 * number, 0.3), ordinal=number, arm=arm, phases=phases(*GOOD))
+    text = " ".join(read_page(build_report(tmp_path).index).text)
+    assert "tiny [a]" in text
+    assert "tiny [b]" in text
+
+
 def test_a_failed_allocation_is_told_with_the_wall_it_met_and_names_break_between_their_parts(tmp_path: Path) -> None:
     case = "llama-1b-q8/litert_lm/cpu/cold/variant=extended-addressing"
     with ResultStore.open(tmp_path) as store:
