@@ -47,5 +47,6 @@ def _is_second_close(error: object) -> bool:
     """Raised by the method itself, on what its first run has set to None: not by a protocol's `connection_lost`."""
     if not isinstance(error, AttributeError) or error.obj is not None:
         return False
-    innermost = traceback.extract_tb(error.__traceback__)[-1]
-    return innermost.name == _TOLD_TWICE and "asyncio" in innermost.filename
+    frames = traceback.extract_tb(error.__traceback__)
+    # none: an error that was handed over without having been raised
+    return bool(frames) and frames[-1].name == _TOLD_TWICE and "asyncio" in frames[-1].filename

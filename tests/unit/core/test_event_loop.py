@@ -77,9 +77,11 @@ async def test_every_other_error_is_heard() -> None:
 
     loop.call_soon(of_ours)
     loop.call_soon(lambda: 1 / 0)
+    loop.call_exception_handler({"message": "handed over", "exception": AttributeError("never raised")})
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert heard == [
+        repr(AttributeError("never raised")),
         repr(AttributeError("'NoneType' object has no attribute 'close'")),
         repr(ZeroDivisionError("division by zero")),
     ]
