@@ -57,6 +57,8 @@ class DecisionOptions:
     """And by so many standard deviations of a night."""
     alarm_beyond: float = 1.5
     """And by so many times what any night before it was off both its neighbours: some metrics have wild nights."""
+    alarm_quartile: float = 0.07
+    """Share of the level by which the nearer quartile of the night's trials must be off too: most of them agree."""
     min_nights: int = 6
     """Of a segment; fewer are no series."""
     seen_deviations: float = 2.0
@@ -110,21 +112,34 @@ class Decision:
 
 
 def decide(
-    nightly: FloatArray, metric: Metric, options: DecisionOptions | None = None, *, tonight_short: bool = False
+    nightly: FloatArray,
+    metric: Metric,
+    options: DecisionOptions | None = None,
+    *,
+    quartiles: FloatArray | None = None,
+    tonight_short: bool = False,
 ) -> Decision:
     """Judges the nights of one segment, oldest first; nights without a figure are left out by the caller.
 
+    `quartiles`: `[night, 2]`, lower and upper one of the night's trials; None: its median speaks for all of them.
     `tonight_short`: the last night is of too few trials to be an alarm alone.
     Raises `change_points.NotFinite` for a NaN or infinity.
     """
     options = options or DecisionOptions()
     nights = np.asarray(nightly, dtype=np.float64)
+    if quartiles is None:
+        quartiles = np.repeat(nights[:, None], 2, axis=1)
     recent = nights[-options.detection.window :]
     if recent.size < options.min_nights:
         level = float(np.median(recent)) if recent.size else math.nan
         return Decision(recent.size, level, 0.0, math.inf, (), (), (), enough=False, noisy=False)
     spread = noise(recent)
-    steps = _steps(nights, metric, spread, options, alone=not tonight_short)
+    steps = _level_steps(nights, metric, options)
+    if not tonight_short:
+        first = nights.size - recent.size
+        alarm = _alarm(recent, quartiles[first:], metric, spread, options)
+        if alarm is not None and not any(_covers(step, first + alarm.index, alarm) for step in steps):
+            steps = (*steps, replace(alarm, index=first + alarm.index))
     level = float(np.median(nights[max(steps[-1].index if steps else 0, nights.size - recent.size) :]))
     relative = spread / abs(level) if level else 0.0
     detectable = _detectable_shift(int(recent.size), relative, metric, options)
@@ -156,26 +171,19 @@ def _least_shift(metric: Metric, options: DecisionOptions) -> float:
     return options.memory_shift if metric.quantity is Quantity.MEMORY else options.time_shift
 
 
-def _steps(
-    nights: FloatArray, metric: Metric, spread: float, options: DecisionOptions, *, alone: bool
-) -> tuple[Step, ...]:
+def _level_steps(nights: FloatArray, metric: Metric, options: DecisionOptions) -> tuple[Step, ...]:
     detection = replace(options.detection, min_shift=_least_shift(metric, options))
-    steps = [
+    return tuple(
         _step(change, metric, AlarmBy.CHANGE_POINT)
         for change in change_points(nights, options=detection)
         if abs(change.after - change.before) >= _floor(metric, options)
-    ]
-    first = max(0, nights.size - detection.window)
-    alarm = _alarm(nights[first:], metric, spread, options) if alone else None
-    if alarm is not None and not any(_covers(step, alarm) for step in steps):
-        steps.append(replace(alarm, index=first + alarm.index))
-    return tuple(steps)
+    )
 
 
-def _covers(step: Step, alarm: Step) -> bool:
+def _covers(step: Step, night: int, alarm: Step) -> bool:
     # the alarm compares with a week, and the change may lie in that week: then both compare with one level
     of_old_level = abs(alarm.before - step.before) < abs(alarm.before - step.after)
-    return step.worse == alarm.worse and of_old_level and alarm.index - step.index <= _ALARM_NIGHTS + SAME_CHANGE_NIGHTS
+    return step.worse == alarm.worse and of_old_level and night - step.index <= _ALARM_NIGHTS + SAME_CHANGE_NIGHTS
 
 
 def _step(change: Change, metric: Metric, by: AlarmBy) -> Step:
@@ -188,7 +196,9 @@ def _floor(metric: Metric, options: DecisionOptions) -> float:
     return options.memory_floor_bytes if metric.quantity is Quantity.MEMORY else 0.0
 
 
-def _alarm(nights: FloatArray, metric: Metric, spread: float, options: DecisionOptions) -> Step | None:
+def _alarm(
+    nights: FloatArray, quartiles: FloatArray, metric: Metric, spread: float, options: DecisionOptions
+) -> Step | None:
     """Tonight alone, far off the nights before; of several such nights in a row the first."""
     # without the nights that may be the alarm's own
     wildest = _wildest(nights[:-_ALARM_NIGHTS])
@@ -199,10 +209,18 @@ def _alarm(nights: FloatArray, metric: Metric, spread: float, options: DecisionO
         if change is None or abs(change.after - change.before) <= least:
             break
         step = _step(change, metric, AlarmBy.SAME_NIGHT)
-        if first is not None and first.worse != step.worse:
+        if not _trials_agree(step, quartiles[step.index], options) or (first is not None and first.worse != step.worse):
             break
         first = step
     return first
+
+
+def _trials_agree(alarm: Step, quartiles: FloatArray, options: DecisionOptions) -> bool:
+    """Whether the quarter of the night's trials nearest to the old level is off it, too; not just the middle one."""
+    lower, upper = quartiles
+    nearer = lower if alarm.after > alarm.before else upper
+    shift = relative_shift(alarm.before, float(nearer))
+    return abs(shift) > options.alarm_quartile and (shift > 0) == (alarm.shift > 0)
 
 
 def _wildest(nights: FloatArray) -> float:

@@ -41,6 +41,11 @@ class MetricNights:
         return values
 
     @cached_property
+    def quartiles(self) -> FloatArray:
+        quartiles: FloatArray = self.segment.quartiles[self.metric.name][self.has]
+        return quartiles
+
+    @cached_property
     def short(self) -> list[bool]:
         return [bool(count < self.options.min_trials) for count in self.segment.counts[self.metric.name][self.has]]
 
@@ -54,6 +59,7 @@ class MetricNights:
             self.values[:nights],
             self.metric,
             self.options.decision,
+            quartiles=self.quartiles[:nights],
             tonight_short=nights > 0 and self.short[nights - 1],
         )
 

@@ -165,6 +165,8 @@ class _Rows:
         figures = loaded.loc[:, list(METRIC_NAMES)].astype("Float64").astype("float64")
         grouped = figures.groupby([loaded[name] for name in where], sort=False)
         self._medians = dict(_by_place(grouped.median()))
+        self._lower = dict(_by_place(grouped.quantile(0.25)))
+        self._upper = dict(_by_place(grouped.quantile(0.75)))
         self._counts = dict(_by_place(grouped.count()))
 
     @property
@@ -173,15 +175,16 @@ class _Rows:
 
     def segment(self, identities: _Coded, case_code: int, identity_code: int, nights: list[int]) -> Segment:
         places = [(case_code, identity_code, night) for night in nights]
-        nothing = (float("nan"),) * len(METRIC_NAMES)
         none = (0,) * len(METRIC_NAMES)
-        medians = np.array([self._medians.get(place, nothing) for place in places], dtype=np.float64)
+        medians, lower, upper = (_table(places, told) for told in (self._medians, self._lower, self._upper))
+        quartiles = np.stack([lower, upper], axis=-1)
         counts = np.array([self._counts.get(place, none) for place in places], dtype=np.int64)
         identity: Identity = identities.values[identity_code]
         return Segment(
             identity,
             tuple(self._night(place) for place in places),
             {name: medians[:, column] for column, name in enumerate(METRIC_NAMES)},
+            {name: quartiles[:, column] for column, name in enumerate(METRIC_NAMES)},
             {name: counts[:, column] for column, name in enumerate(METRIC_NAMES)},
         )
 
@@ -209,6 +212,14 @@ def _counts(frame: pd.DataFrame, where: list[str], column: str) -> dict[tuple[in
     for case, identity, night, value, count in sizes.itertuples(index=False, name=None):
         counts[case, identity, night][str(value)] = int(count)
     return dict(counts)
+
+
+def _table(
+    places: list[tuple[int, int, int]], told: Mapping[tuple[int, int, int], tuple[float, ...]]
+) -> NDArray[np.float64]:
+    """`[place, metric]`; NaN: no trial of that place has loaded."""
+    nothing = (float("nan"),) * len(METRIC_NAMES)
+    return np.array([told.get(place, nothing) for place in places], dtype=np.float64)
 
 
 def _by_place(table: pd.DataFrame) -> Iterable[tuple[tuple[int, int, int], tuple[float, ...]]]:

@@ -166,6 +166,8 @@ class Segment:
     nights: tuple[Night, ...]
     values: Mapping[str, FloatArray]
     """Metric → median of the night's trials that loaded and have the figure, in the record's unit; NaN: none has."""
+    quartiles: Mapping[str, FloatArray]
+    """Metric → `[night, 2]`: lower and upper quartile of the same trials."""
     counts: Mapping[str, NDArray[np.int64]]
     """Metric → how many trials the median is of."""
 

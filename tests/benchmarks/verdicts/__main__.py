@@ -20,7 +20,7 @@ import numpy as np
 
 from harness.analysis.change_points import FloatArray, change_points
 from tests.benchmarks.verdicts.confirmation import confirmed_share
-from tests.benchmarks.verdicts.noise import SCENARIOS, STEP_NIGHT, Scenario, series
+from tests.benchmarks.verdicts.noise import SCENARIOS, STEP_NIGHT, Scenario, quartiles, series
 from tests.benchmarks.verdicts.ours import OWN_ROWS, PLAIN
 from tests.benchmarks.verdicts.peers import ORACLE, PEERS, Answer, Peer, PeerMissing, ask, install, write_series
 from tests.benchmarks.verdicts.scoring import Places, score
@@ -51,12 +51,12 @@ def first_night(scenario: Scenario) -> int:
 def own_places(row: int, scenario: Scenario, start: int, stop: int) -> Places:
     """What one of our own detectors says about some of a scenario's series."""
     detector = OWN_ROWS[row].of_scenario(scenario)
-    return walk(detector, series(scenario, stop)[start:stop], first_night(scenario))
+    return walk(detector, quartiles(scenario, stop)[start:stop], first_night(scenario))
 
 
 def own_seconds(row: int) -> float:
     """Processor time for 1000 series of 100 nights."""
-    return seconds_per_thousand(OWN_ROWS[row].of_scenario(_CLEAN), series(_CLEAN, _TIMED_SERIES)[:, :_TIMED_NIGHTS])
+    return seconds_per_thousand(OWN_ROWS[row].of_scenario(_CLEAN), quartiles(_CLEAN, _TIMED_SERIES)[:, :_TIMED_NIGHTS])
 
 
 def peer_answer(peer: Peer, source: Path, folder: Path) -> Answer | str:

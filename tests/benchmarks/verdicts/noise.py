@@ -62,10 +62,18 @@ SCENARIOS: tuple[Scenario, ...] = (
 )
 
 
+LOWER, MEDIAN, UPPER = range(3)
+
+
 @cache
-def series(scenario: Scenario, count: int) -> FloatArray:
-    """`[series, night]` in ns. The first series are the same whatever the count."""
+def quartiles(scenario: Scenario, count: int) -> FloatArray:
+    """`[series, night, quartile]` of each night's runs, in ns. The first series are the same whatever the count."""
     return np.stack([_one(scenario, np.random.default_rng([scenario.seed, place])) for place in range(count)])
+
+
+def series(scenario: Scenario, count: int) -> FloatArray:
+    """`[series, night]`: the medians alone, contiguous."""
+    return np.ascontiguousarray(quartiles(scenario, count)[..., MEDIAN])
 
 
 def runs_of_a_night(
@@ -86,7 +94,7 @@ def _one(scenario: Scenario, random: np.random.Generator) -> FloatArray:
     between = scenario.sigma * BETWEEN_SHARE * _nights(scenario, random)
     within = scenario.sigma * math.sqrt(1 - BETWEEN_SHARE**2) * _unit_noise(scenario, shape, random)
     values = (1 + between[:, None] + within) * _outliers(shape, random)
-    nightly: FloatArray = LEVEL * np.median(values, axis=1)
+    nightly: FloatArray = LEVEL * np.quantile(values, (0.25, 0.5, 0.75), axis=1).T
     if scenario.step:
         nightly[STEP_NIGHT:] *= 1 + scenario.step
     return nightly

@@ -10,7 +10,7 @@ import numpy as np
 from harness.analysis.change_points import Detection, FloatArray, change_points, night_alarm
 from harness.analysis.decision import decide
 from harness.analysis.metrics import METRIC_BY_NAME
-from tests.benchmarks.verdicts.noise import Scenario
+from tests.benchmarks.verdicts.noise import LOWER, MEDIAN, UPPER, Scenario
 from tests.benchmarks.verdicts.walk import Detector
 
 PLAIN = Detection(penalty=4.0, min_errors=0.0, min_lead=0)
@@ -28,41 +28,44 @@ _PERFHERDER_WINDOW = 12
 class OwnDetector:
     title: str
     of_scenario: Callable[[Scenario], Detector]
+    """Of what it makes is asked with `[night, quartile]`."""
 
 
 def decision(scenario: Scenario) -> Detector:
     """Change points and the same-night alarm, with every condition: what `harness verdicts` tells."""
     metric = METRIC_BY_NAME["load_ns"]
     short = scenario.runs < MIN_TRIALS
-    return lambda values: [step.index for step in decide(values, metric, tonight_short=short).steps]
 
-
-def checked_kernel(_: Scenario) -> Detector:
-    """Ours without the same-night alarm."""
-    return lambda values: [change.index for change in change_points(values)]
-
-
-def plain_kernel(_: Scenario) -> Detector:
-    return lambda values: [change.index for change in change_points(values, options=PLAIN)]
-
-
-def last_night(_: Scenario) -> Detector:
-    """Tonight against the median of 7 nights, by more than 10 %."""
-
-    def detect(values: FloatArray) -> list[int]:
-        change = night_alarm(values)
-        return [] if change is None else [change.index]
+    def detect(nights: FloatArray) -> list[int]:
+        medians = np.ascontiguousarray(nights[:, MEDIAN])
+        told = decide(medians, metric, quartiles=nights[:, (LOWER, UPPER)], tonight_short=short)
+        return [step.index for step in told.steps]
 
     return detect
 
 
-def perfherder(_: Scenario) -> Detector:
+def of_medians(detector: Detector) -> Callable[[Scenario], Detector]:
+    """For a detector that knows a night's median only."""
+    return lambda _: lambda nights: detector(np.ascontiguousarray(nights[:, MEDIAN]))
+
+
+def checked_kernel(values: FloatArray) -> list[int]:
+    """Ours without the same-night alarm."""
+    return [change.index for change in change_points(values)]
+
+
+def plain_kernel(values: FloatArray) -> list[int]:
+    return [change.index for change in change_points(values, options=PLAIN)]
+
+
+def last_night(values: FloatArray) -> list[int]:
+    """Tonight against the median of 7 nights, by more than 10 %."""
+    change = night_alarm(values)
+    return [] if change is None else [change.index]
+
+
+def perfherder(values: FloatArray) -> list[int]:
     """The rule as its documentation tells it: t of linearly weighted windows of 12, a local peak above 7."""
-    return perfherder_places
-
-
-def perfherder_places(values: FloatArray) -> list[int]:
-    """First values of the new levels."""
     if values.size < 2 * _PERFHERDER_WINDOW:
         return []
     windows = np.lib.stride_tricks.sliding_window_view(values, _PERFHERDER_WINDOW)
@@ -90,8 +93,8 @@ def _weighted(windows: FloatArray) -> tuple[FloatArray, FloatArray]:
 OURS = OwnDetector("**ours**: kernel, checked cuts, same-night alarm", decision)
 OWN_ROWS = (
     OURS,
-    OwnDetector("ours without the same-night alarm", checked_kernel),
-    OwnDetector("kernel alone (γ 0.25, penalty 4)", plain_kernel),
-    OwnDetector("Perfherder's rule, t 7, ≥ 2 %", perfherder),
-    OwnDetector("last night against the median of 7, > 10 %", last_night),
+    OwnDetector("ours without the same-night alarm", of_medians(checked_kernel)),
+    OwnDetector("kernel alone (γ 0.25, penalty 4)", of_medians(plain_kernel)),
+    OwnDetector("Perfherder's rule, t 7, ≥ 2 %", of_medians(perfherder)),
+    OwnDetector("last night against the median of 7, > 10 %", of_medians(last_night)),
 )

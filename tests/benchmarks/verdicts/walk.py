@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Detector = Callable[[NDArray[np.float64]], list[int]]
-"""Nights up to now, oldest first → places of the first nights of new levels."""
+"""Nights up to now, oldest first (medians, or `[night, quartile]`) → places of the first nights of new levels."""
 
 NONE = -1
 SLOTS = 16
@@ -24,7 +24,7 @@ def walk(
     detector: Detector, series: NDArray[np.float64], first_night: int, window: int | None = None
 ) -> NDArray[np.int32]:
     """`[series, night, slot]`: what the detector says on each night from `first_night` on; None: it is shown all."""
-    count, nights = series.shape
+    count, nights = series.shape[:2]
     places = np.full((count, nights, SLOTS), NONE, dtype=np.int32)
     for place, values in enumerate(series):
         for night in range(max(first_night, _FIRST_NIGHT - 1), nights):

@@ -84,6 +84,22 @@ def test_a_short_night_is_no_alarm_alone() -> None:
     assert not decide(values, TIME, tonight_short=True).steps
 
 
+def test_a_night_whose_trials_do_not_agree_is_no_alarm_alone() -> None:
+    values = nights((30, 1e9), (1, 1.2e9), noise=0.005)
+    quartiles = np.stack([values * 0.995, values * 1.005], axis=1)
+    assert decide(values, TIME, quartiles=quartiles).steps, "all of them are slower"
+    quartiles[-1] = [1.0e9, 1.25e9]
+    assert not decide(values, TIME, quartiles=quartiles).steps, "three of five, say"
+    quartiles[-1] = [1.19e9, 1.21e9]
+    quartiles[:-1] = [[0.8e9, 1.3e9]]
+    assert decide(values, TIME, quartiles=quartiles).steps, "only the night's own trials are asked"
+    faster = nights((30, 1e9), (1, 0.8e9), noise=0.005)
+    quartiles = np.stack([faster * 0.9, faster * 1.01], axis=1)
+    assert decide(faster, TIME, quartiles=quartiles).steps
+    quartiles[-1, 1] = 0.99e9
+    assert not decide(faster, TIME, quartiles=quartiles).steps
+
+
 def test_a_metric_with_wild_nights_needs_a_wilder_one() -> None:
     wild = nights((10, 1e9), (1, 1.14e9), (10, 1e9), (1, 1.14e9), (10, 1e9), noise=0.005)
     assert not decide(np.append(wild, 1.15e9), TIME).steps

@@ -134,6 +134,7 @@ def test_only_what_counts_is_counted_and_medians_are_of_what_loaded() -> None:
     (segment,) = history.segments
     assert segment.nights[0].outcomes == {"loaded": 2, "jetsam": 1}
     assert segment.values["load_ns"].tolist() == [20.0]
+    assert segment.quartiles["load_ns"].tolist() == [[15.0, 25.0]]
     assert segment.counts["load_ns"].tolist() == [2]
     assert segment.values["ttft_ns"].tolist() != segment.values["ttft_ns"].tolist(), "NaN: no trial has it, never 0"
 
