@@ -20,6 +20,10 @@ class TrialState(StrEnum):
     DONE = "done"
 
 
+DEMO_ORIGIN = "demo"
+"""Begins the `origin` of records that were made by seed, to show what reports look like."""
+
+
 def _column(doc: str, unit: str = "", default: Any = ...) -> Any:
     metadata = {"doc": doc, "unit": unit}
     return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)

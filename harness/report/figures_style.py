@@ -107,10 +107,14 @@ def save(figure: Figure, folder: Path, name: str, theme: Theme) -> tuple[Path, P
     svg = folder / f"{name}{theme.suffix}.svg"
     png = svg.with_suffix(".png")
     figure.savefig(svg, metadata={"Date": None, "Creator": "iphone-load-harness"})
-    drawn = svg.read_text(encoding="utf-8").replace(f"'{_FONTS[0]}'", ", ".join(_quoted(font) for font in _FONTS))
-    svg.write_text(drawn, encoding="utf-8")
+    svg.write_text(font_names(svg.read_text(encoding="utf-8")), encoding="utf-8")
     figure.savefig(png, dpi=PNG_DPI, metadata={"Software": None})
     return svg, png
+
+
+def font_names(svg: str) -> str:
+    """The drawing with all the families that may stand in for the one it was drawn with."""
+    return svg.replace(f"'{_FONTS[0]}'", ", ".join(_quoted(font) for font in _FONTS))
 
 
 def _quoted(font: str) -> str:

@@ -1,0 +1,50 @@
+"""A figure as part of a page: one drawing for both themes, whose colours are the page's CSS variables.
+
+It is drawn with colours that stand for roles, which then become `var(--role)`. `figures_style.Theme` has the roles,
+`site.css` their colours in either theme.
+"""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+from harness.report.figures_style import Theme, font_names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_ROLES = ("background", "text", "muted", "grid", "band-0", "band-1", "footprint", "resident", "host", "limit", "death")
+_BY_ROLE = {role: f"#0102{number:02x}" for number, role in enumerate(_ROLES, start=0xE0)}
+PAGE = Theme(
+    name="page",
+    suffix="",
+    bands=(_BY_ROLE["band-0"], _BY_ROLE["band-1"]),
+    **{role: colour for role, colour in _BY_ROLE.items() if not role.startswith("band")},
+)
+"""Draw with `figures_style.style(PAGE)` and its colours only."""
+
+_VARIABLES = {colour: f"var(--{role})" for role, colour in _BY_ROLE.items()}
+_COLOUR = re.compile("|".join(_VARIABLES))
+_HEAD = re.compile(r"^.*?<svg[^>]*?viewBox=\"([^\"]*)\"[^>]*>", re.DOTALL)
+_METADATA = re.compile(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", re.DOTALL)
+_ID = re.compile(r"(\bid=\"|url\(#|href=\"#)([a-zA-Z][\w.-]*)")
+
+
+def inline_svg(figure: Figure, label: str, prefix: str) -> Markup:
+    """The figure as an element of a page.
+
+    `label`: what a reader who does not see it is told. `prefix`: letters and digits, different for each figure of the
+    page, so that what figures call by id does not clash; links to places of the page begin with `#n-` and are kept.
+    """
+    target = StringIO()
+    figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
+    drawn = _METADATA.sub("", target.getvalue())
+    drawn = _ID.sub(lambda found: f"{found[1]}{'' if found[2].startswith('n-') else prefix + '-'}{found[2]}", drawn)
+    drawn = _COLOUR.sub(lambda found: _VARIABLES[found[0]], drawn)
+    attributes = f'class="figure" role="img" aria-label="{escape(label)}"'
+    drawn = _HEAD.sub(lambda found: f'<svg {attributes} viewBox="{found[1]}">', drawn, count=1)
+    return Markup(font_names(drawn))  # noqa: S704  # matplotlib escapes texts; label is escaped

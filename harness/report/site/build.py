@@ -1,0 +1,133 @@
+"""Draws the pages whose content is not the one that lies there already, and takes away those that are no more.
+
+`manifest.json` in the site's folder tells of each file what it was drawn from. Deleting the folder
+loses nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.report.site.pages import ENTRY, Page
+from harness.store.address import Results, address_of
+from harness.store.database import ResultStore
+from harness.store.errors import StoreError
+
+MANIFEST = "manifest.json"
+_FEW_PAGES = 8
+"""So many are drawn sooner by this process than by new ones."""
+
+
+@dataclass(frozen=True)
+class SiteFiles:
+    """What a build did; names are paths below `folder`."""
+
+    folder: Path
+    drawn: tuple[str, ...]
+    kept: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    @property
+    def index(self) -> Path:
+        return self.folder / ENTRY
+
+
+def build_site(
+    results: Results, target: Path | None = None, *, as_of: date | None = None, processes: int = 2
+) -> SiteFiles:
+    """Makes the site of all results in `target` (None: `report/` of the results). The same store, the same bytes.
+
+    Raises NoResults where there is nothing to show, StoreError where the folder cannot be written.
+    """
+    from harness.report.site.data import read_site_data
+    from harness.report.site.plan import plan
+
+    address = address_of(results)
+    address.must_exist()
+    with ResultStore.open_existing(address) as store:
+        folder = target if target is not None else store.folder / "report"
+        pages = list(plan(read_site_data(store, as_of=as_of), folder))
+    try:
+        return write_pages(pages, folder, processes=processes)
+    except OSError as error:
+        raise StoreError(f"{folder}: the report cannot be written: {error.strerror}") from error
+
+
+def write_pages(pages: Iterable[Page], folder: Path, *, processes: int = 2) -> SiteFiles:
+    """Brings `folder` to hold exactly these pages. Files that no build has made are left alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = _read_manifest(folder)
+    wanted = {page.name: page for page in pages}
+    digests = {name: f"{program_digest()}-{page.digest}" for name, page in wanted.items()}
+    stale = [page for name, page in wanted.items() if known.get(name) != digests[name] or not (folder / name).is_file()]
+    # an interrupted build must not leave a manifest that speaks of files as they are no more
+    _write(folder / MANIFEST, _manifest({n: d for n, d in known.items() if digests.get(n) == d}))
+    for name, drawn in _draw(stale, processes):
+        _write(folder / name, drawn)
+    removed = [name for name in known if name not in wanted]
+    for name in removed:
+        (folder / name).unlink(missing_ok=True)
+    _write(folder / MANIFEST, _manifest(digests))
+    drawn_names = {page.name for page in stale}
+    kept = tuple(sorted(name for name in wanted if name not in drawn_names))
+    return SiteFiles(folder, tuple(sorted(drawn_names)), kept, tuple(sorted(removed)))
+
+
+@cache
+def program_digest() -> str:
+    """Of everything in this package: another program may draw the same content otherwise."""
+    found = hashlib.sha256(__version__.encode())
+    room = Path(__file__).parent.parent
+    for path in sorted(path for path in room.rglob("*") if path.suffix in (".py", ".j2", ".css", ".js")):
+        found.update(f"{path.relative_to(room)}\0".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def _draw(pages: list[Page], processes: int) -> Iterator[tuple[str, bytes]]:
+    if processes < 2 or len(pages) <= _FEW_PAGES:
+        yield from map(_drawn, pages)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(_drawn, pages, chunksize=4)
+
+
+def _drawn(page: Page) -> tuple[str, bytes]:
+    draw: Callable[[Any], str | bytes] = page.draw
+    drawn = draw(page.content)
+    return page.name, drawn.encode() if isinstance(drawn, str) else drawn
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all: somebody may have the page open."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _manifest(digests: Mapping[str, str]) -> bytes:
+    return (json.dumps(dict(sorted(digests.items())), indent=0) + "\n").encode()
+
+
+def _read_manifest(folder: Path) -> dict[str, str]:
+    """Name → digest; one that cannot be read, or names a path outside, is as none."""
+    try:
+        known = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(known, dict):
+        return {}
+    return {
+        name: digest
+        for name, digest in known.items()
+        if isinstance(digest, str) and not Path(name).is_absolute() and ".." not in Path(name).parts
+    }

@@ -1,0 +1,90 @@
+"""The frame around every page: its head, its style, its security policy. Templates are in `templates/`.
+
+Jinja escapes everything; what may stand in a page as it is (figures, marked-up notes) is `Markup`, made in few places.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from harness.analysis.verdict import percent
+from harness.report.site.pages import ENTRY, link
+from harness.report.verdict_words import shift_text, value_text
+from harness.report.words import MISSING, bytes_text, duration_text, rate_text
+
+MAX_TEXT_CHARS = 2_000
+"""Longer texts (errors of an engine, say) are cut in a page, which says so; the record has the whole."""
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Templates of this package; an unknown name in one is an error, not nothing."""
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.report.site", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "bytes_text": bytes_text,
+        "duration_text": duration_text,
+        "rate_text": rate_text,
+        "percent": percent,
+        "shift_text": shift_text,
+        "value_text": lambda value, metric: value_text(metric, value),
+        "cut": cut,
+    }
+    found.globals |= {"MISSING": MISSING}
+    return found
+
+
+def cut(text: str) -> str:
+    """At most MAX_TEXT_CHARS of it, and how much is not shown."""
+    more = len(text) - MAX_TEXT_CHARS
+    return text if more <= 0 else f"{text[:MAX_TEXT_CHARS]}… ({more} more characters are in the record)"
+
+
+def render(template: str, *, page: str, title: str, scripts: tuple[str, ...] = (), **values: Any) -> str:
+    """A whole page. `page`: its own name, from which its links go; `scripts`: inline, each allowed by its hash.
+
+    `link(target)` in a template is relative to the page.
+    """
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            title=title,
+            style=Markup(_style()),  # noqa: S704  # our own file
+            policy=policy(scripts),
+            scripts=[Markup(script) for script in scripts],  # noqa: S704  # our own constants, never built from data
+            home=link(page, ENTRY),
+            link=lambda target: link(page, target),
+            **values,
+        )
+    )
+
+
+def policy(scripts: tuple[str, ...] = (), *, connect: bool = False) -> str:
+    """The Content-Security-Policy: nothing from anywhere but the page itself.
+
+    Styles may be inline, for figures set colours and sizes in attributes; scripts only by hash.
+    """
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts)
+    none = "'none'"
+    parts = ["default-src 'none'", "style-src 'unsafe-inline'", "img-src data:", f"script-src {hashes or none}"]
+    parts += ["connect-src 'self'"] if connect else []
+    return "; ".join([*parts, "base-uri 'none'", "form-action 'none'"])
+
+
+@cache
+def _style() -> str:
+    loader = environment().loader
+    assert loader is not None
+    return loader.get_source(environment(), "site.css")[0]
