@@ -14,6 +14,9 @@ from sqlalchemy import Table
 from harness.core.judgement import ConfirmationResult, TriageState
 from harness.core.record import record_columns
 from harness.core.telemetry import READING_COLUMNS
+from harness.store.exchange.merge import LOCK_NAME as EXCHANGE_LOCK
+from harness.store.neighbours import LOCK_NAME as SERVERS_LOCK
+from harness.store.neighbours import NOTE
 from harness.store.schema import RECORD_TYPES, SCHEMA_VERSION, claims, confirmations, meta, triage
 from harness.store.versions import revisions
 
@@ -64,7 +67,7 @@ _TABLES: dict[Table, tuple[str, dict[str, str]]] = {
         "What a person has said of a verdict. Rows are added, never changed: the newest of a series and night counts.",
         {
             "id": "Counts up.",
-            "series": "The series, in its text form.",
+            "series": "The series, in its text form (docs/nightly.md).",
             "first_bad": "First night of the change.",
             "state": f"What was said: {_choice(TriageState)}.",
             "reason": "Why.",
@@ -76,7 +79,7 @@ _TABLES: dict[Table, tuple[str, dict[str, str]]] = {
         "Interleaved re-runs of the last good build against the first bad one.",
         {
             "id": "Counts up.",
-            "series": "The series, in its text form.",
+            "series": "The series, in its text form (docs/nightly.md).",
             "first_bad": "First night of the change.",
             "result": f"What the re-run says: {_choice(ConfirmationResult)}.",
             "reason": "The same in words, or why there was none.",
@@ -107,7 +110,9 @@ Made by `python -m harness.store.document`; schema version {SCHEMA_VERSION}. The
 | `suites/` | suites as they were run, by digest, for `--resume` |
 | `report/` | pictures and page; disposable, rebuilt from the rest |
 | `.place` | this folder's own id. Not to be copied to another folder that is used with the same server |
+| `{NOTE}` | servers whose databases name files here, a line each, no passwords; `harness results gc` asks it |
 | `.owners/`, `.runs/`, `.lock`, `.place.lock` | locks: who is at work. Worth nothing once all have ended |
+| `{SERVERS_LOCK}`, `{EXCHANGE_LOCK}` | likewise |
 
 Null means *not known*: the platform has no such figure, or the trial ended before. It is never 0, and 0 is never null.
 Numbers that are not numbers (NaN, infinity) are refused. In pandas null is `pandas.NA`; no column holds NaN.

@@ -12,14 +12,14 @@ from harness.store.owner import exclusive
 
 NOTE = ".servers"
 """A line a server's database, without a password."""
-_LOCK_NAME = ".servers.lock"
+LOCK_NAME = ".servers.lock"
 
 
 def note_server(address: ResultsAddress) -> None:
     """Leaves a word in the folder that records of a server's database name files in it."""
     if address.url is None or address.text in servers(address.folder):
         return
-    with exclusive(address.folder / _LOCK_NAME):
+    with exclusive(address.folder / LOCK_NAME):
         known = servers(address.folder)
         if address.text not in known:
             (address.folder / NOTE).write_text("".join(f"{one}\n" for one in [*known, address.text]), encoding="utf-8")
