@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from harness.analysis.compare import MAX_P
 from harness.analysis.fisher import chance_of_as_many
 from harness.core.judgement import VerdictKind
-from harness.core.outcome import Family, Outcome
+from harness.core.outcome import Outcome
 
 MIN_ALL = 2
 """Trials of each side, all of which loaded on one and none on the other, that are no accident."""
-SAYS_NOTHING = frozenset(one.value for one in Outcome if one.family in (Family.DEVICE, Family.HOST))
-"""Outcomes that are about the phone, the cable or this host, and not about the model."""
+SAYS_NOTHING = frozenset(one.value for one in Outcome if not one.is_about_model)
+"""Outcomes that are not about the model."""
 
 
 @dataclass(frozen=True)
