@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.analysis.series import BUILD_COLUMNS
 from harness.bench.compare_turns import Arm
 from harness.bench.kept_apps import AppNotKept, kept_app
 from harness.bench.suite import Suite, load_suite
@@ -29,8 +30,7 @@ RUN, BUILD = "run:", "build:"
 EXPORTS = (".json", ".jsonl", ".csv")
 MAX_NAMED = 8
 """Candidates that an error lists."""
-_INDEX_COLUMNS = ("run_id", "arm", "suite", "build", "app_build", "app_commit", "started_at")
-_BUILD_COLUMNS = ("build", "app_build", "app_commit")
+_INDEX_COLUMNS = ("run_id", "arm", "suite", *BUILD_COLUMNS, "started_at")
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _matching_runs(index: pd.DataFrame, begin: str) -> list[str]:
 
 def _matching_builds(index: pd.DataFrame, begin: str) -> list[tuple[str, str]]:
     """(column, value) of every build of that name, or that begins so."""
-    known = [(column, str(value)) for column in _BUILD_COLUMNS for value in dict.fromkeys(index[column].dropna())]
+    known = [(column, str(value)) for column in BUILD_COLUMNS for value in dict.fromkeys(index[column].dropna())]
     found = _beginning(begin, known, lambda build: build[1])
     # a name that somebody gave may be the commit itself: they are then the same trials, or more of them
     by_value: dict[str, tuple[str, str]] = {}

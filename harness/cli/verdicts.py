@@ -182,14 +182,10 @@ def find_series(keys: Sequence[SeriesKey], text: str) -> SeriesKey:
 
 def _keys(all_histories: Sequence[CaseHistory]) -> list[SeriesKey]:
     from harness.analysis.metrics import METRICS
-    from harness.analysis.series import OUTCOME, SeriesKey
+    from harness.analysis.series import OUTCOME
 
     names = [OUTCOME, *(metric.name for metric in METRICS)]
-    return [
-        SeriesKey(one.key.device_kind, one.key.device_product_type, one.key.suite, one.key.case, name)
-        for one in all_histories
-        for name in names
-    ]
+    return [one.key.series(name) for one in all_histories for name in names]
 
 
 def _night(text: str | None) -> date | None:
