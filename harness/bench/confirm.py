@@ -15,8 +15,8 @@ from harness.analysis.compare_outcomes import OutcomeComparison
 from harness.analysis.compare_sides import About, SidesComparison, compare_sides
 from harness.analysis.metrics import METRIC_BY_NAME
 from harness.analysis.series import OUTCOME, CaseKey, SeriesKey
-from harness.bench.compare import DEFAULT_TRIALS, Contender, TurnOptions, take_turns
-from harness.bench.compare_turns import Arm
+from harness.bench.compare import Contender, TurnOptions, take_turns
+from harness.bench.compare_turns import DEFAULT_CONFIRMED, DEFAULT_TRIALS, Arm
 from harness.bench.kept_apps import AppNotKept, kept_app
 from harness.bench.kept_suites import kept_suite
 from harness.bench.listener import Listener
@@ -30,20 +30,17 @@ from harness.core.phone import DeviceWord, PhoneFacts, Virtual, with_settings
 from harness.device.registry import open_phone
 from harness.store.address import Results, address_of
 from harness.store.database import ResultStore
-from harness.store.triage import keep_confirmation
+from harness.store.triage import MAX_CHARS, keep_confirmation
 
 if TYPE_CHECKING:
     from harness.analysis.verdict import Verdict
-
-DEFAULT_LIMIT = 3
-"""Changes that are re-run at most: a night that breaks everything has one cause, and the phone has other work."""
 
 
 @dataclass(frozen=True)
 class ConfirmOptions:
     trials: int = DEFAULT_TRIALS
     """Of each side."""
-    limit: int = DEFAULT_LIMIT
+    limit: int = DEFAULT_CONFIRMED
     """Pairs of builds and case that are run at most."""
     series: frozenset[str] | None = None
     """Texts of the series to confirm, again if need be; None: those that are open and were never tried."""
@@ -232,5 +229,5 @@ def _compared(results: Results, run_id: str, metric: str) -> SidesComparison:
 def _keep(results: Results, verdict: Verdict, result: ConfirmationResult, reason: str, run_id: str | None) -> Confirmed:
     assert verdict.since is not None, "only what has a first bad night is wanted"
     with ResultStore.open(results) as store:
-        note = keep_confirmation(store, verdict.series.text, verdict.since, result, reason[:1000], run_id)
+        note = keep_confirmation(store, verdict.series.text, verdict.since, result, reason[:MAX_CHARS], run_id)
     return Confirmed(verdict, note)

@@ -12,7 +12,7 @@ import typer
 
 from harness.analysis.compare_sides import DEFAULT_METRICS, About
 from harness.analysis.metrics import METRIC_BY_NAME, METRICS, Metric
-from harness.bench.compare_turns import Arm
+from harness.bench.compare_turns import DEFAULT_TRIALS, DEFAULT_WARM_UPS, Arm
 from harness.bench.run_options import LEASE_WAIT_S, RunOptions
 from harness.cli import exits
 from harness.cli.console import RunDisplay, print_json, print_table, talk
@@ -51,10 +51,10 @@ def compare(
     ] = None,
     trials: Annotated[
         int, typer.Option("--trials", min=2, max=MAX_TRIALS, help="Of each side and case, in turns.")
-    ] = 10,
+    ] = DEFAULT_TRIALS,
     warm_ups: Annotated[
         int, typer.Option("--warm-ups", min=0, max=MAX_TRIALS, help="Of each side and case, not counted.")
-    ] = 1,
+    ] = DEFAULT_WARM_UPS,
     case: Annotated[
         list[str] | None, typer.Option("--case", metavar="NAME", help="Run only this case; repeatable.")
     ] = None,
