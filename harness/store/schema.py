@@ -6,7 +6,8 @@ Pure: no connection is opened here. May know `core` and SQLAlchemy.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -21,6 +22,8 @@ from harness.store.errors import StoreError
 SCHEMA_VERSION = 4
 """Raised with every change of `TrialRecord`'s fields or of the tables below."""
 
+TRIAL_ID = re.compile(r"[0-9A-Za-z-]{1,128}\Z")
+"""It becomes the name of files."""
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -48,7 +51,7 @@ _COLUMN_TYPES: dict[type, TypeEngine[Any]] = {
     tuple: JSON(none_as_null=True),
 }
 
-_SPANS: dict[str, Callable[..., Any]] = {
+SPANS: dict[str, type] = {
     "phases": Phase,
     "host_steps": HostStep,
     "cuts": Cut,
@@ -148,7 +151,7 @@ def row_to_record(row: Mapping[str, Any]) -> TrialRecord:
             Evidence(EvidenceKind(item["kind"]), item["text"], item["file"], item["decisive"])
             for item in values["evidence"]
         )
-        for name, kind in _SPANS.items():
+        for name, kind in SPANS.items():
             values[name] = tuple(kind(**item) for item in values[name])
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
