@@ -88,9 +88,10 @@ async def confirm(
     here = [verdict for verdict in wanted if _is_here(verdict.series, facts)]
     for series in sorted({verdict.series.text for verdict in wanted} - {verdict.series.text for verdict in here}):
         listener.note(f"{series}: is of another class of phone than {facts.label}; confirm it there")
-    told: list[Confirmed] = []
+    changes, refused = _grouped(here)
+    told = [_keep(results, one, ConfirmationResult.NOT_POSSIBLE, why, None) for one, why in refused]
     runs = 0
-    for change, verdicts in _grouped(here, told, results):
+    for change, verdicts in changes.items():
         if runs == options.limit:
             names = ", ".join(verdict.series.text for verdict in verdicts)
             listener.note(f"not confirmed, {options.limit} changes were (--confirm-limit): {names}")
@@ -169,17 +170,16 @@ def _is_here(series: SeriesKey, facts: PhoneFacts) -> bool:
     return (series.device_kind, series.device_product_type) == (facts.kind, facts.product_type)
 
 
-def _grouped(
-    verdicts: Sequence[Verdict], told: list[Confirmed], results: Results
-) -> Iterator[tuple[_Change, list[Verdict]]]:
-    """Verdicts by the re-run that tells of them, worst first; those that none can tell of go to `told`."""
+def _grouped(verdicts: Sequence[Verdict]) -> tuple[dict[_Change, list[Verdict]], list[tuple[Verdict, str]]]:
+    """Verdicts by the re-run that tells of them, worst first; and those that none can tell of, with why."""
     changes: dict[_Change, list[Verdict]] = {}
+    refused = []
     for verdict in verdicts:
         try:
             changes.setdefault(_change(verdict), []).append(verdict)
         except _NotPossible as error:
-            told.append(_keep(results, verdict, ConfirmationResult.NOT_POSSIBLE, str(error), None))
-    yield from changes.items()
+            refused.append((verdict, str(error)))
+    return changes, refused
 
 
 def _change(verdict: Verdict) -> _Change:
