@@ -25,7 +25,7 @@ from harness.store.schema import RECORD_TYPES
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMS = "an .ipa, a suite.toml, run:ID, build:NAME, a results folder or database, or an exported .json"
+FORMS = "an .ipa, a suite.toml, run:ID, build:NAME, a results folder or database, or an exported .json, .jsonl or .csv"
 RUN, BUILD = "run:", "build:"
 EXPORTS = (".json", ".jsonl", ".csv")
 MAX_NAMED = 8
@@ -90,6 +90,8 @@ def read_side(text: str, results: Results) -> Side:
         return _newest(text, parse_results(text))
     if path.suffix in EXPORTS:
         return _exported(text, path)
+    if path.is_file():
+        raise UsageError(f"{text}: a file of that name cannot be compared; it is {FORMS}")
     return _run_or_build(text, results)
 
 
@@ -133,13 +135,18 @@ def _newest(text: str, results: Results) -> RecordedSide:
 
 
 def _run_or_build(text: str, results: Results) -> RecordedSide:
+    address = address_of(results)
+    if not address.has_records:
+        raise UsageError(
+            f"{text!r}: no such file, and {address.text} holds no results with runs or builds; it is {FORMS}"
+        )
     with ResultStore.open_existing(results) as store:
         index = _runs(store)
     runs, builds = _matching_runs(index, text.partition("/")[0]), _matching_builds(index, text)
     if runs and builds:
         raise UsageError(f"{text!r} is the begin of a run's id and of a build: say {RUN}{text} or {BUILD}{text}")
     if not runs and not builds:
-        raise UsageError(f"{text!r}: no such file, and no run or build in {address_of(results).text}; it is {FORMS}")
+        raise UsageError(f"{text!r}: no such file, and no run or build in {address.text}; it is {FORMS}")
     return _run(text, text, results) if runs else _build(text, text, results)
 
 

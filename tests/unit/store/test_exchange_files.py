@@ -265,6 +265,13 @@ def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     refused(path, "harness results merge")
 
 
+def test_an_export_to_where_nothing_can_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "all.json"
+    with pytest.raises(StoreError, match=r"all\.json: the export cannot be written: Not a directory"):
+        write_file(path, [a_trial()], format_of(path))
+
+
 def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = exported(tmp_path, "x.json", a_trial())
     before = path.read_bytes()
