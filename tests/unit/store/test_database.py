@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sqlalchemy import update
 
 from harness.core.outcome import Evidence, EvidenceKind
 from harness.core.record import TrialRecord, record_columns
@@ -23,7 +24,7 @@ from harness.store.address import DATABASE_NAME
 from harness.store.database import ResultStore
 from harness.store.errors import StoreError
 from harness.store.salvage import salvage
-from harness.store.schema import RECORD_TYPES
+from harness.store.schema import RECORD_TYPES, claims
 from harness.store.telemetry import read_parquet
 
 PROCESS_LIMIT_S = 120
@@ -359,3 +360,16 @@ def test_four_processes_create_and_write_at_once(tmp_path: Path) -> None:
         assert salvage(store) == []
     for record in records:
         assert len(read_parquet(tmp_path / "new" / str(record.telemetry_file))) == len(READINGS)
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_an_owner_that_is_a_path_leads_nowhere(tmp_path: Path, *, absolute: bool) -> None:
+    folder, victim = tmp_path / "results", tmp_path / "victim"
+    victim.write_text("mine")
+    with ResultStore.open(folder) as store:
+        store.begin(a_record())
+        with store.writing() as connection:
+            connection.execute(update(claims).values(owner=str(victim) if absolute else "../../victim"))
+        with pytest.raises(StoreError, match="claims names the owner"):
+            salvage(store)
+    assert victim.read_text() == "mine"
