@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -72,4 +73,6 @@ def write_file(path: Path, records: Sequence[TrialRecord], form: Format) -> None
     except OSError as error:
         raise StoreError(f"{path}: the export cannot be written: {error.strerror}") from error
     finally:
-        part.unlink(missing_ok=True)
+        # a name that could not be opened cannot be removed either: that trouble is told already
+        with suppress(OSError):
+            part.unlink()
