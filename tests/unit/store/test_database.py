@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sqlalchemy import update
 
@@ -25,7 +26,7 @@ from harness.store.database import ResultStore
 from harness.store.errors import StoreError
 from harness.store.salvage import salvage
 from harness.store.schema import RECORD_TYPES, claims
-from harness.store.telemetry import read_parquet
+from harness.store.telemetry import SPOOL_SCHEMA, read_parquet
 
 PROCESS_LIMIT_S = 120
 ROUNDS = 60
@@ -373,3 +374,20 @@ def test_an_owner_that_is_a_path_leads_nowhere(tmp_path: Path, *, absolute: bool
         with pytest.raises(StoreError, match="claims names the owner"):
             salvage(store)
     assert victim.read_text() == "mine"
+
+
+def test_a_spool_with_an_unknown_source_does_not_stop_the_salvage(tmp_path: Path) -> None:
+    with ResultStore.open(tmp_path) as store:
+        store.begin(a_record())
+        spool = store.spool_path("20261122-a1")
+    columns = [["elsewhere" if field.name == "source" else 1] for field in SPOOL_SCHEMA]
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(values, field.type) for values, field in zip(columns, SPOOL_SCHEMA, strict=True)],
+        schema=SPOOL_SCHEMA,
+    )
+    with pa.ipc.new_stream(spool, SPOOL_SCHEMA) as stream:
+        stream.write_batch(batch)
+    with ResultStore.open(tmp_path) as store:
+        (record,) = salvage(store)
+    assert "its telemetry is lost" in (record.reason or "")
+    assert spool.with_name(f"{spool.name}.broken").is_file()
