@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -391,3 +392,13 @@ def test_a_spool_with_an_unknown_source_does_not_stop_the_salvage(tmp_path: Path
         (record,) = salvage(store)
     assert "its telemetry is lost" in (record.reason or "")
     assert spool.with_name(f"{spool.name}.broken").is_file()
+
+
+@pytest.mark.parametrize("version", ["0", "9" * 5000, "", b"4"])
+def test_a_version_that_is_none_is_refused(tmp_path: Path, version: str | bytes) -> None:
+    ResultStore.open(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection, connection:
+        connection.execute("UPDATE meta SET value = ?", (version,))
+    for opened in (ResultStore.open, ResultStore.open_existing):
+        with pytest.raises(StoreError, match="is it a results database"):
+            opened(tmp_path)
