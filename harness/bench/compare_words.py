@@ -87,7 +87,9 @@ def read_side(text: str, results: Results) -> Side:
     if text.startswith(BUILD):
         return _build(text, text.removeprefix(BUILD), results)
     if "://" in text or path.is_dir() or path.name == DATABASE_NAME:
-        return _newest(text, parse_results(text))
+        address = parse_results(text)
+        # the words of a URL may hold a password
+        return _newest(address.text if address.url is not None else text, address)
     if path.suffix in EXPORTS:
         return _exported(text, path)
     if path.is_file():

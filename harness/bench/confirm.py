@@ -6,7 +6,7 @@ differs. What comes of it is kept with the verdict's series and first bad night,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 

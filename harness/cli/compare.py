@@ -20,6 +20,7 @@ from harness.cli.flags import AsJson, LeaseWait, ResultsText, Runners, Transport
 from harness.cli.one_phone import one_phone
 from harness.core.errors import UsageError
 from harness.core.judgement import VerdictKind
+from harness.core.text import printable
 from harness.store.address import DEFAULT_FOLDER, ResultsAddress, parse_results
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _print(found: SidesComparison, told: dict[str, Any], *, as_json: bool) -> No
     if as_json:
         print_json(told | comparison_data(found) | {"notes": notes})
         return
-    typer.echo(f"A: {told['a']}\nB: {told['b']}")
+    typer.echo(printable(f"A: {told['a']}\nB: {told['b']}"))
     print_table(HEADINGS, comparison_rows(found), right=RIGHT, whole=("Metric", "Verdict"))
     for note in notes:
         talk(f"note: {note}")

@@ -14,6 +14,7 @@ from harness.cli.console import print_json, print_table, talk
 from harness.cli.flags import AsJson, ResultsText
 from harness.core.errors import UsageError
 from harness.core.judgement import MIN_TRIALS, NIGHT_STARTS_UTC, TriageState, VerdictKind
+from harness.core.text import printable
 from harness.store.address import DEFAULT_FOLDER, parse_results
 
 if TYPE_CHECKING:
@@ -127,11 +128,11 @@ def show(
         told = {"series": key.text, "nights": [asdict(row) for row in rows], "verdicts": [plain(v) for v in judged]}
         print_json(told)
         return
-    typer.echo(key.text)
+    typer.echo(printable(key.text))
     print_table(NIGHT_HEADINGS, [night_cells(row, key.metric) for row in rows], right=NIGHT_HEADINGS[1:2])
     for one in judged:
         segment = f" [{one.segment}]" if one.segment else ""
-        typer.echo(f"{one.night}{segment}: {one.kind}: {one.words}")
+        typer.echo(printable(f"{one.night}{segment}: {one.kind}: {one.words}"))
 
 
 @app.command("triage")

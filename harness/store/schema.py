@@ -144,8 +144,9 @@ def record_to_row(record: TrialRecord) -> dict[str, Any]:
 
 
 def row_to_record(row: Mapping[str, Any]) -> TrialRecord:
-    """The record of a row; raises StoreError if the row's JSON is not what this version writes."""
+    """The record of a row; raises StoreError if a value or the row's JSON is not what this version writes."""
     values = {name: row[name] for name in RECORD_TYPES}
+    _check_types(values)
     try:
         values["evidence"] = tuple(
             Evidence(EvidenceKind(item["kind"]), item["text"], item["file"], item["decisive"])
@@ -159,3 +160,18 @@ def row_to_record(row: Mapping[str, Any]) -> TrialRecord:
             "the row was written by another program or damaged"
         ) from error
     return TrialRecord(**values)
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """SQLite keeps any value in any column, and both databases keep infinity."""
+    for name, (plain, optional) in RECORD_TYPES.items():
+        value = values[name]
+        if value is None and optional:
+            continue
+        if type(value) is not (list if plain is tuple else plain) or (
+            isinstance(value, float) and not math.isfinite(value)
+        ):
+            raise StoreError(
+                f"trial {str(values['trial_id'])[:80]}: {name} is {repr(value)[:80]}, which no harness writes there; "
+                "the row was written by another program or damaged"
+            )

@@ -146,3 +146,12 @@ def test_no_change_is_not_no_series(results: Path) -> None:
 def test_results_without_trials(tmp_path: Path) -> None:
     ResultStore.open(tmp_path).close()
     assert listed(tmp_path) == []
+
+
+def test_no_name_speaks_to_the_terminal(tmp_path: Path) -> None:
+    history = SimulatedHistory(case="\x1b[31mred/litert_lm/cpu/cold", seed=1)
+    with ResultStore.open(tmp_path) as store, store.writing() as connection:
+        connection.execute(trials.insert(), [record_to_row(record) for record in history.records([GOOD] * 8)])
+    shown = command(tmp_path, "show", "cold:peak_footprint").stdout
+    assert "red/litert_lm" in shown
+    assert "\x1b" not in shown

@@ -28,6 +28,8 @@ MAX_DEPTH = 16
 
 RUN_ID = re.compile(r"[0-9A-Za-z._-]{1,128}\Z")
 SUITE_DIGEST = re.compile(r"[0-9a-f]{12}\Z")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3,6})?(\+00:00|Z)\Z", re.ASCII)
+"""One form of the many that ISO 8601 has: rows are ordered and chosen by the text of their times."""
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _ITEMS: dict[str, type] = {"evidence": Evidence, **SPANS}
 ITEM_TYPES = {
@@ -191,6 +193,6 @@ def _check_sense(record: TrialRecord, where: str) -> None:
 
 def _is_utc(text: str) -> bool:
     try:
-        return datetime.fromisoformat(text).utcoffset() == timedelta(0)
+        return _TIME.match(text) is not None and datetime.fromisoformat(text).utcoffset() == timedelta(0)
     except ValueError:
         return False
