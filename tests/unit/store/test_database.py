@@ -386,7 +386,7 @@ def test_a_spool_with_an_unknown_source_does_not_stop_the_salvage(tmp_path: Path
         [pa.array(values, field.type) for values, field in zip(columns, SPOOL_SCHEMA, strict=True)],
         schema=SPOOL_SCHEMA,
     )
-    with pa.ipc.new_stream(spool, SPOOL_SCHEMA) as stream:
+    with pa.ipc.new_stream(str(spool), SPOOL_SCHEMA) as stream:
         stream.write_batch(batch)
     with ResultStore.open(tmp_path) as store:
         (record,) = salvage(store)
