@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, time
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import UsageError
-from harness.core.judgement import MIN_TRIALS
+from harness.core.judgement import MIN_TRIALS, NIGHT_STARTS_UTC
 from harness.store.address import DEFAULT_FOLDER, ResultsAddress, parse_results
 
 if TYPE_CHECKING:
@@ -102,14 +102,21 @@ def telemetry(trial_id: str, folder: Folder = DEFAULT_FOLDER) -> pd.DataFrame:
         return read_parquet(store.telemetry_path(trial_id))
 
 
-def series(folder: Folder = DEFAULT_FOLDER, *, as_of: date | None = None, min_trials: int = MIN_TRIALS) -> pd.DataFrame:
+def series(
+    folder: Folder = DEFAULT_FOLDER,
+    *,
+    as_of: date | None = None,
+    min_trials: int = MIN_TRIALS,
+    night_starts_utc: time = NIGHT_STARTS_UTC,
+) -> pd.DataFrame:
     """One row a night of a series (one metric of one case on one device class), oldest first within it.
 
     Columns: `series` (its name on the command line) and its parts `device_kind`, `device_product_type`, `suite`,
     `case`, `metric`; `night` (YYYY-MM-DD); `value`, the median of the night's trials that loaded, in the metric's unit,
     NA where none has the figure; `trials` that it is of, and `short` if fewer than `min_trials`; `outcomes` (dict);
     `build`; `segment` (from 1), `line` (what began another segment) and `changed` (what else changed that night). In
-    the series whose metric is `outcome` there is no value. Nights after `as_of` are left out.
+    the series whose metric is `outcome` there is no value. Nights after `as_of` are left out; a night begins at
+    `night_starts_utc`.
 
     Raises as `trials`.
     """
@@ -117,7 +124,7 @@ def series(folder: Folder = DEFAULT_FOLDER, *, as_of: date | None = None, min_tr
     from harness.report.judged_frames import series_frame
 
     with _opened(folder) as store:
-        return series_frame(histories_of(store, as_of=as_of), min_trials)
+        return series_frame(histories_of(store, as_of=as_of, night_starts_utc=night_starts_utc), min_trials)
 
 
 def verdicts(

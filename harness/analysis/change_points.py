@@ -33,8 +33,6 @@ _NIGHTS_BEFORE = 7
 """The same-night alarm compares with the median of up to so many nights."""
 _FEWEST_NIGHTS_BEFORE = 3
 """Fewer nights than these are no level to compare with."""
-
-
 _NIGHTS_OF_DOUBT = 5
 """The noise of a few nights is little known: errors are larger by this many divided by the nights."""
 

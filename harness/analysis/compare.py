@@ -13,19 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.analysis.metrics import Metric, Polarity
-from harness.analysis.rank_test import Method, RankTest, Shift, Values, hodges_lehmann, mann_whitney, smallest_p
+from harness.analysis.rank_test import Method, Values, hodges_lehmann, mann_whitney, smallest_p
 from harness.core.judgement import VerdictKind
-
-__all__ = [
-    "Comparison",
-    "Method",
-    "RankTest",
-    "Shift",
-    "hodges_lehmann",
-    "judge",
-    "judge_together",
-    "mann_whitney",
-]
 
 MAX_P = 0.01
 MIN_SHIFT = 0.02

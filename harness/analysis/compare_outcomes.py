@@ -1,22 +1,22 @@
 """How the trials of two sides ended, compared before any figure: a model that loaded and now dies is the loudest alarm.
 
-Pure; may know only `core` and the words of `compare`.
+Pure; may know only `core`, `fisher` and the words of `compare`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.analysis.compare import MAX_P
+from harness.analysis.fisher import chance_of_as_many
 from harness.core.judgement import VerdictKind
-from harness.core.outcome import Family, Outcome
+from harness.core.outcome import Outcome
 
 MIN_ALL = 2
 """Trials of each side, all of which loaded on one and none on the other, that are no accident."""
-SAYS_NOTHING = frozenset(one.value for one in Outcome if one.family in (Family.DEVICE, Family.HOST))
-"""Outcomes that are about the phone, the cable or this host, and not about the model."""
+SAYS_NOTHING = frozenset(one.value for one in Outcome if not one.is_about_model)
+"""Outcomes that are not about the model."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def judge_outcomes(a: Mapping[str, int], b: Mapping[str, int]) -> OutcomeCompari
         return OutcomeComparison(VerdictKind.SAME, "" if same else f"another end: {words}", a, b)
     worse = loaded_b * total_a < loaded_a * total_b
     fewer, more = ((loaded_b, total_b), (loaded_a, total_a)) if worse else ((loaded_a, total_a), (loaded_b, total_b))
-    p = _fisher(*fewer, *more)
+    p = chance_of_as_many(*more, *fewer)
     all_or_none = fewer[0] == 0 and more[0] == more[1] and min(total_a, total_b) >= MIN_ALL
     if p >= MAX_P and not all_or_none:
         return OutcomeComparison(VerdictKind.NOISY, f"{words}: may be chance, take more trials", a, b, p)
@@ -60,13 +60,3 @@ def outcome_words(counts: Mapping[str, int]) -> str:
 
 def _telling(counts: Mapping[str, int]) -> dict[str, int]:
     return {str(outcome): count for outcome, count in counts.items() if outcome not in SAYS_NOTHING}
-
-
-def _fisher(few: int, of_few: int, many: int, of_many: int) -> float:
-    """The chance of `few` or fewer successes on that side, when the successes of both are dealt by lot."""
-    successes, total = few + many, of_few + of_many
-    ways = sum(
-        math.comb(of_few, taken) * math.comb(of_many, successes - taken)
-        for taken in range(max(0, successes - of_many), few + 1)
-    )
-    return ways / math.comb(total, successes)

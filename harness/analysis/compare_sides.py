@@ -51,9 +51,7 @@ _OF_GROUP: dict[About, frozenset[str]] = {
     About.VARIANT: frozenset({"app_variant"}),
 }
 _GROUPED = frozenset().union(*_OF_GROUP.values())
-_TOLD = {name: words for name, words in CONTEXT.items() if name not in ("device_os_version", "build")} | {
-    "device_os_version": "iOS"
-}
+_TOLD = {name: words for name, words in CONTEXT.items() if name != "build"}
 """Columns that may differ between sides that can be compared, and are told when they do."""
 
 

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from harness.analysis.change_points import FloatArray, relative_shift
 from harness.analysis.decision import SAME_CHANGE_NIGHTS, AlarmBy, Decision, Step, decide
 from harness.analysis.metrics import Metric
-from harness.analysis.series import CaseHistory, Night, Segment, SeriesKey, context_changes, identity_change
+from harness.analysis.series import (
+    BUILD_COLUMNS,
+    CONTEXT,
+    CaseHistory,
+    Night,
+    Segment,
+    context_changes,
+    identity_change,
+)
 from harness.analysis.verdict import BuildLabel, Notes, Said, Verdict, VerdictOptions, percent
 from harness.core.judgement import ConfirmationResult, TriageState, VerdictKind
 
@@ -76,7 +84,7 @@ def metric_verdict(
     history: CaseHistory, segment: Segment, metric: Metric, tonight: date, notes: Notes, options: VerdictOptions
 ) -> Verdict | None:
     """None: no segment of the case has ever had the metric."""
-    key = SeriesKey(*_fields(history), metric.name)
+    key = history.key.series(metric.name)
     nights = MetricNights(segment, metric, options)
     before = _earlier_level(history, segment, metric)
     if not nights.nights:
@@ -108,11 +116,6 @@ def metric_verdict(
         words = f"{count} of {options.min_trials} trials tonight; {judged.words}"
         return replace(judged, kind=VerdictKind.MISSING, words=words)
     return judged
-
-
-def _fields(history: CaseHistory) -> tuple[str, str, str, str]:
-    key = history.key
-    return key.device_kind, key.device_product_type, key.suite, key.case
 
 
 def why_absent(segment: Segment, tonight: date) -> str | None:
@@ -324,13 +327,8 @@ def blame(verdict: Verdict) -> str:
     return told + "".join(f", {_NOT_OF_THE_BUILD[name]} {change}" for name, change in others.items())
 
 
-_NOT_OF_THE_BUILD = {
-    "device_os_version": "iOS",
-    "device_udid": "phone",
-    "transport": "transport",
-    "harness_version": "harness",
-    "host_name": "host",
-}
+# iOS is told by its version; its build says the same again
+_NOT_OF_THE_BUILD = {name: words for name, words in CONTEXT.items() if name not in (*BUILD_COLUMNS, "device_os_build")}
 
 
 def _signed(shift: float) -> str:

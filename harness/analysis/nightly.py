@@ -15,7 +15,7 @@ from harness.analysis.metrics import METRICS
 from harness.analysis.series import CONTEXT, IDENTITY, OS_MAJOR, CaseHistory, CaseKey, Identity, Night, Segment
 from harness.core.errors import HarnessError
 from harness.core.judgement import NIGHT_STARTS_UTC
-from harness.core.outcome import Family, Outcome
+from harness.core.outcome import Outcome
 from harness.core.record import TrialState
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ COLUMNS = tuple(
 """What a frame needs to have, as `ResultStore.frame` gives it."""
 _TOLD_BY_RUNNER = ("engine_version",)
 """Part of the identity that a trial which ended before its app answered does not know: the case's other trials do."""
-_UNMEASURED = frozenset(o.value for o in Outcome if o.family in (Family.DEVICE, Family.HOST))
+_UNMEASURED = frozenset(one.value for one in Outcome if not one.is_about_model)
 
 
 class UnreadableRecords(HarnessError):

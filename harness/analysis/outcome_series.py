@@ -1,7 +1,7 @@
 """Outcomes as a series: what became of a case's trials, night by night, and when that changed.
 
 A night's outcome is what most of its trials did. Trials that the phone or the host spoilt say nothing about the model.
-Pure; may know only `core` and `series`.
+Pure; may know only `core`, `fisher` and `series`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum
 from itertools import accumulate
-from math import exp, lgamma
 
+from harness.analysis.fisher import chance_of_as_many
 from harness.analysis.series import Night
 from harness.core.outcome import Family, Outcome
 
@@ -208,7 +208,9 @@ def _newly_flaky(told: list[OutcomeNight]) -> OutcomeChange | None:
     bad = list(accumulate((night.worse_than_loaded for night in told), initial=0))
     all_trials = list(accumulate((night.trials for night in told), initial=0))
     chances = {
-        place: _fisher(bad[-1] - bad[place], all_trials[-1] - all_trials[place], bad[place], all_trials[place])
+        place: chance_of_as_many(
+            bad[-1] - bad[place], all_trials[-1] - all_trials[place], bad[place], all_trials[place]
+        )
         for place in range(1, len(told))
         if told[place].worse_than_loaded
     }
@@ -226,17 +228,3 @@ def _newly_flaky(told: list[OutcomeNight]) -> OutcomeChange | None:
         flaky=True,
         share_after=(bad[-1] - bad[place]) / (all_trials[-1] - all_trials[place]),
     )
-
-
-def _fisher(bad_now: int, now: int, bad_before: int, before: int) -> float:
-    """Probability of as many bad ones, or more, among `now` trials, if all came from one urn."""
-    bad, total = bad_now + bad_before, now + before
-    whole = _log_comb(total, now)
-    counts = range(bad_now, min(bad, now) + 1)
-    # more bad ones than the rest of the urn has places for the good ones cannot be drawn otherwise
-    possible = (count for count in counts if now - count <= total - bad)
-    return sum(exp(_log_comb(bad, count) + _log_comb(total - bad, now - count) - whole) for count in possible)
-
-
-def _log_comb(of: int, chosen: int) -> float:
-    return lgamma(of + 1) - lgamma(chosen + 1) - lgamma(of - chosen + 1)

@@ -7,7 +7,7 @@ from datetime import date
 
 from harness.analysis.metric_verdicts import blame, why_absent, with_said
 from harness.analysis.outcome_series import OutcomeChange, OutcomeLevel, OutcomeNight, fate_of, nights_of, outcome_level
-from harness.analysis.series import OUTCOME, CaseHistory, Segment, SeriesKey, context_changes, identity_change
+from harness.analysis.series import OUTCOME, CaseHistory, Segment, context_changes, identity_change
 from harness.analysis.verdict import BuildLabel, Notes, Verdict, VerdictOptions, percent
 from harness.core.judgement import VerdictKind
 
@@ -20,9 +20,7 @@ def outcome_verdict(
     history: CaseHistory, segment: Segment, tonight: date, notes: Notes, options: VerdictOptions
 ) -> Verdict:
     """How the trials of the segment end, as of tonight."""
-    key = history.key
-    series = SeriesKey(key.device_kind, key.device_product_type, key.suite, key.case, OUTCOME)
-    found = Verdict(series=series, kind=VerdictKind.SAME, night=tonight, words="")
+    found = Verdict(series=history.key.series(OUTCOME), kind=VerdictKind.SAME, night=tonight, words="")
     level = outcome_level(segment.nights)
     if not level.nights:
         return replace(found, kind=VerdictKind.MISSING, words=f"no night of {len(segment.nights)} says anything")

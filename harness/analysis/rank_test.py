@@ -21,6 +21,8 @@ Alternative = Literal["greater", "less"]
 MAX_EXACT = 60
 """Values of both sides together: a rank sum's distribution is then at most 3660 numbers, counted in milliseconds."""
 CONFIDENCE = 0.95
+_Z_OF_INTERVAL = 1.959964
+"""Standard deviations on each side that hold CONFIDENCE of a normal distribution."""
 
 
 class Method(StrEnum):
@@ -123,7 +125,3 @@ def _outside(a_count: int, b_count: int) -> int:
         return int(np.searchsorted(np.cumsum(ways) / ways.sum(), tail, side="right"))
     deviation = math.sqrt(a_count * b_count * (a_count + b_count + 1) / 12)
     return max(0, math.floor(a_count * b_count / 2 - _Z_OF_INTERVAL * deviation))
-
-
-_Z_OF_INTERVAL = 1.959964
-"""Standard deviations on each side that hold CONFIDENCE of a normal distribution."""

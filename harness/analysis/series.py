@@ -75,6 +75,10 @@ class CaseKey:
     suite: str
     case: str
 
+    def series(self, metric: str) -> SeriesKey:
+        """The key of the case's series of a metric, or of OUTCOME."""
+        return SeriesKey(self.device_kind, self.device_product_type, self.suite, self.case, metric)
+
 
 @dataclass(frozen=True, order=True)
 class SeriesKey:

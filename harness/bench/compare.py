@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from harness.bench.apps import Apps
 from harness.bench.budget import BudgetMeter
-from harness.bench.compare_turns import Arm, turns_of
+from harness.bench.compare_turns import DEFAULT_TRIALS, DEFAULT_WARM_UPS, Arm, turns_of
 from harness.bench.conductor import Conductor
 from harness.bench.kept_apps import keep_apps
 from harness.bench.labels import Labels
@@ -30,11 +30,6 @@ from harness.runner.choice import RunnerChoice, parse_runner
 from harness.store.address import Results
 from harness.store.database import ResultStore
 from harness.store.salvage import salvage
-
-DEFAULT_TRIALS = 10
-"""Of each side. With 10, a shift of 5 % in a figure that scatters by 3 % is seen in about 80 of 100 comparisons."""
-DEFAULT_WARM_UPS = 1
-"""Of each side and case: what comes first finds the file cache empty and the app just installed."""
 
 
 @dataclass(frozen=True)

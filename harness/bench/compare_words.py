@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.analysis.series import BUILD_COLUMNS
 from harness.bench.compare_turns import Arm
 from harness.bench.kept_apps import AppNotKept, kept_app
 from harness.bench.suite import Suite, load_suite
@@ -24,13 +25,12 @@ from harness.store.schema import RECORD_TYPES
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMS = "an .ipa, a suite.toml, run:ID, build:NAME, a results folder or database, or an exported .json"
+FORMS = "an .ipa, a suite.toml, run:ID, build:NAME, a results folder or database, or an exported .json, .jsonl or .csv"
 RUN, BUILD = "run:", "build:"
 EXPORTS = (".json", ".jsonl", ".csv")
 MAX_NAMED = 8
 """Candidates that an error lists."""
-_INDEX_COLUMNS = ("run_id", "arm", "suite", "build", "app_build", "app_commit", "started_at")
-_BUILD_COLUMNS = ("build", "app_build", "app_commit")
+_INDEX_COLUMNS = ("run_id", "arm", "suite", *BUILD_COLUMNS, "started_at")
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,13 @@ def read_side(text: str, results: Results) -> Side:
     if text.startswith(BUILD):
         return _build(text, text.removeprefix(BUILD), results)
     if "://" in text or path.is_dir() or path.name == DATABASE_NAME:
-        return _newest(text, parse_results(text))
+        address = parse_results(text)
+        # the words of a URL may hold a password
+        return _newest(address.text if address.url is not None else text, address)
     if path.suffix in EXPORTS:
         return _exported(text, path)
+    if path.is_file():
+        raise UsageError(f"{text}: a file of that name cannot be compared; it is {FORMS}")
     return _run_or_build(text, results)
 
 
@@ -133,13 +137,18 @@ def _newest(text: str, results: Results) -> RecordedSide:
 
 
 def _run_or_build(text: str, results: Results) -> RecordedSide:
+    address = address_of(results)
+    if not address.has_records:
+        raise UsageError(
+            f"{text!r}: no such file, and {address.text} holds no results with runs or builds; it is {FORMS}"
+        )
     with ResultStore.open_existing(results) as store:
         index = _runs(store)
     runs, builds = _matching_runs(index, text.partition("/")[0]), _matching_builds(index, text)
     if runs and builds:
         raise UsageError(f"{text!r} is the begin of a run's id and of a build: say {RUN}{text} or {BUILD}{text}")
     if not runs and not builds:
-        raise UsageError(f"{text!r}: no such file, and no run or build in {address_of(results).text}; it is {FORMS}")
+        raise UsageError(f"{text!r}: no such file, and no run or build in {address.text}; it is {FORMS}")
     return _run(text, text, results) if runs else _build(text, text, results)
 
 
@@ -182,7 +191,7 @@ def _matching_runs(index: pd.DataFrame, begin: str) -> list[str]:
 
 def _matching_builds(index: pd.DataFrame, begin: str) -> list[tuple[str, str]]:
     """(column, value) of every build of that name, or that begins so."""
-    known = [(column, str(value)) for column in _BUILD_COLUMNS for value in dict.fromkeys(index[column].dropna())]
+    known = [(column, str(value)) for column in BUILD_COLUMNS for value in dict.fromkeys(index[column].dropna())]
     found = _beginning(begin, known, lambda build: build[1])
     # a name that somebody gave may be the commit itself: they are then the same trials, or more of them
     by_value: dict[str, tuple[str, str]] = {}

@@ -6,7 +6,7 @@ differs. What comes of it is kept with the verdict's series and first bad night,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,8 @@ from harness.analysis.compare_outcomes import OutcomeComparison
 from harness.analysis.compare_sides import About, SidesComparison, compare_sides
 from harness.analysis.metrics import METRIC_BY_NAME
 from harness.analysis.series import OUTCOME, CaseKey, SeriesKey
-from harness.bench.compare import DEFAULT_TRIALS, Contender, TurnOptions, take_turns
-from harness.bench.compare_turns import Arm
+from harness.bench.compare import Contender, TurnOptions, take_turns
+from harness.bench.compare_turns import DEFAULT_CONFIRMED, DEFAULT_TRIALS, Arm
 from harness.bench.kept_apps import AppNotKept, kept_app
 from harness.bench.kept_suites import kept_suite
 from harness.bench.listener import Listener
@@ -30,20 +30,17 @@ from harness.core.phone import DeviceWord, PhoneFacts, Virtual, with_settings
 from harness.device.registry import open_phone
 from harness.store.address import Results, address_of
 from harness.store.database import ResultStore
-from harness.store.triage import keep_confirmation
+from harness.store.triage import MAX_CHARS, keep_confirmation
 
 if TYPE_CHECKING:
     from harness.analysis.verdict import Verdict
-
-DEFAULT_LIMIT = 3
-"""Changes that are re-run at most: a night that breaks everything has one cause, and the phone has other work."""
 
 
 @dataclass(frozen=True)
 class ConfirmOptions:
     trials: int = DEFAULT_TRIALS
     """Of each side."""
-    limit: int = DEFAULT_LIMIT
+    limit: int = DEFAULT_CONFIRMED
     """Pairs of builds and case that are run at most."""
     series: frozenset[str] | None = None
     """Texts of the series to confirm, again if need be; None: those that are open and were never tried."""
@@ -91,9 +88,10 @@ async def confirm(
     here = [verdict for verdict in wanted if _is_here(verdict.series, facts)]
     for series in sorted({verdict.series.text for verdict in wanted} - {verdict.series.text for verdict in here}):
         listener.note(f"{series}: is of another class of phone than {facts.label}; confirm it there")
-    told: list[Confirmed] = []
+    changes, refused = _grouped(here)
+    told = [_keep(results, one, ConfirmationResult.NOT_POSSIBLE, why, None) for one, why in refused]
     runs = 0
-    for change, verdicts in _grouped(here, told, results):
+    for change, verdicts in changes.items():
         if runs == options.limit:
             names = ", ".join(verdict.series.text for verdict in verdicts)
             listener.note(f"not confirmed, {options.limit} changes were (--confirm-limit): {names}")
@@ -172,17 +170,16 @@ def _is_here(series: SeriesKey, facts: PhoneFacts) -> bool:
     return (series.device_kind, series.device_product_type) == (facts.kind, facts.product_type)
 
 
-def _grouped(
-    verdicts: Sequence[Verdict], told: list[Confirmed], results: Results
-) -> Iterator[tuple[_Change, list[Verdict]]]:
-    """Verdicts by the re-run that tells of them, worst first; those that none can tell of go to `told`."""
+def _grouped(verdicts: Sequence[Verdict]) -> tuple[dict[_Change, list[Verdict]], list[tuple[Verdict, str]]]:
+    """Verdicts by the re-run that tells of them, worst first; and those that none can tell of, with why."""
     changes: dict[_Change, list[Verdict]] = {}
+    refused = []
     for verdict in verdicts:
         try:
             changes.setdefault(_change(verdict), []).append(verdict)
         except _NotPossible as error:
-            told.append(_keep(results, verdict, ConfirmationResult.NOT_POSSIBLE, str(error), None))
-    yield from changes.items()
+            refused.append((verdict, str(error)))
+    return changes, refused
 
 
 def _change(verdict: Verdict) -> _Change:
@@ -232,5 +229,5 @@ def _compared(results: Results, run_id: str, metric: str) -> SidesComparison:
 def _keep(results: Results, verdict: Verdict, result: ConfirmationResult, reason: str, run_id: str | None) -> Confirmed:
     assert verdict.since is not None, "only what has a first bad night is wanted"
     with ResultStore.open(results) as store:
-        note = keep_confirmation(store, verdict.series.text, verdict.since, result, reason[:1000], run_id)
+        note = keep_confirmation(store, verdict.series.text, verdict.since, result, reason[:MAX_CHARS], run_id)
     return Confirmed(verdict, note)

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.units import format_bytes
 from harness.runner.bundle import BuiltRunner
 from harness.store.errors import StoreError
 
@@ -110,12 +109,6 @@ def beyond_bounds(apps: Iterable[KeptApp], max_apps: int = MAX_APPS, max_bytes: 
         if number >= max_apps or (number >= 2 and total_bytes > max_bytes):
             beyond.append(app)
     return beyond
-
-
-def kept_words(apps: Iterable[KeptApp]) -> str:
-    """How many there are and how large they are together."""
-    listed = list(apps)
-    return f"{len(listed)} apps, {format_bytes(sum(app.size_bytes for app in listed))}"
 
 
 def _digest(path: Path) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from harness.analysis.compare_sides import DEFAULT_METRICS, About
 from harness.analysis.metrics import METRIC_BY_NAME, METRICS, Metric
-from harness.bench.compare_turns import Arm
+from harness.bench.compare_turns import DEFAULT_TRIALS, DEFAULT_WARM_UPS, Arm
 from harness.bench.run_options import LEASE_WAIT_S, RunOptions
 from harness.cli import exits
 from harness.cli.console import RunDisplay, print_json, print_table, talk
@@ -20,6 +20,7 @@ from harness.cli.flags import AsJson, LeaseWait, ResultsText, Runners, Transport
 from harness.cli.one_phone import one_phone
 from harness.core.errors import UsageError
 from harness.core.judgement import VerdictKind
+from harness.core.text import printable
 from harness.store.address import DEFAULT_FOLDER, ResultsAddress, parse_results
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ def compare(
     ] = None,
     trials: Annotated[
         int, typer.Option("--trials", min=2, max=MAX_TRIALS, help="Of each side and case, in turns.")
-    ] = 10,
+    ] = DEFAULT_TRIALS,
     warm_ups: Annotated[
         int, typer.Option("--warm-ups", min=0, max=MAX_TRIALS, help="Of each side and case, not counted.")
-    ] = 1,
+    ] = DEFAULT_WARM_UPS,
     case: Annotated[
         list[str] | None, typer.Option("--case", metavar="NAME", help="Run only this case; repeatable.")
     ] = None,
@@ -211,7 +212,7 @@ def _print(found: SidesComparison, told: dict[str, Any], *, as_json: bool) -> No
     if as_json:
         print_json(told | comparison_data(found) | {"notes": notes})
         return
-    typer.echo(f"A: {told['a']}\nB: {told['b']}")
+    typer.echo(printable(f"A: {told['a']}\nB: {told['b']}"))
     print_table(HEADINGS, comparison_rows(found), right=RIGHT, whole=("Metric", "Verdict"))
     for note in notes:
         talk(f"note: {note}")

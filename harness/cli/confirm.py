@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.bench.compare_turns import DEFAULT_CONFIRMED, DEFAULT_TRIALS
 from harness.bench.run_options import LEASE_WAIT_S, RunOptions
 from harness.cli import exits
 from harness.cli.console import RunDisplay, print_json, print_table, talk
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from harness.bench.confirm import Confirmed, ConfirmOptions
 
 HEADINGS = ("Result", "Series", "Since", "Good", "Bad", "Why")
-DEFAULT_TRIALS = 10
-DEFAULT_LIMIT = 3
 
 ConfirmLimit = Annotated[
     int, typer.Option("--confirm-limit", min=1, max=100, help="Changes that are re-run at most, the worst first.")
@@ -37,7 +36,7 @@ def confirm(
         typer.Argument(metavar="[SERIES]...", help="As `harness verdicts` lists them; without: the open ones."),
     ] = None,
     trials: Annotated[int, typer.Option("--trials", min=5, max=200, help="Of each side.")] = DEFAULT_TRIALS,
-    limit: ConfirmLimit = DEFAULT_LIMIT,
+    limit: ConfirmLimit = DEFAULT_CONFIRMED,
     results_text: ResultsText = DEFAULT_FOLDER,
     transport: TransportName = "auto",
     lease_wait: LeaseWait = LEASE_WAIT_S,

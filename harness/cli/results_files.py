@@ -107,7 +107,10 @@ def to_pandas(
     if file is None:
         if wanted:
             raise UsageError("a filter chooses what is written; give a FILE, too")
-        typer.echo(NOTEBOOK.format(folder=results_text), nl=False)
+        results = parse_results(results_text)
+        if results.url is not None:
+            talk("lines of a notebook are seen by others: a password comes from PGPASSWORD or ~/.pgpass")
+        typer.echo(NOTEBOOK.format(folder=results_text if results.url is None else results.shareable), nl=False)
         return
     if file.suffix.lower() in (".pkl", ".pickle"):
         raise UsageError(

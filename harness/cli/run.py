@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.bench.compare_turns import DEFAULT_CONFIRMED
 from harness.bench.run_options import LEASE_WAIT_S, PreflightMode
 from harness.cli import exits
-from harness.cli.confirm import DEFAULT_LIMIT, ConfirmLimit, as_data, confirm_on, print_confirmed
+from harness.cli.confirm import ConfirmLimit, as_data, confirm_on, print_confirmed
 from harness.cli.console import RunDisplay, print_json, print_table, talk
 from harness.cli.flags import LeaseWait, ResultsText, Runners, TransportName
 from harness.core.errors import DeviceError
@@ -66,7 +67,7 @@ def run(
             "--confirm", help="Then re-run the two builds of each new regression in turns; exit 1 when it is real."
         ),
     ] = False,
-    confirm_limit: ConfirmLimit = DEFAULT_LIMIT,
+    confirm_limit: ConfirmLimit = DEFAULT_CONFIRMED,
     as_json: Annotated[bool, typer.Option("--json", help="Records for machines instead of the table.")] = False,
 ) -> None:
     """Run a suite on a phone, or on one after another, keep every record, print a table, and draw the report."""

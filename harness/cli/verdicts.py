@@ -14,6 +14,7 @@ from harness.cli.console import print_json, print_table, talk
 from harness.cli.flags import AsJson, ResultsText
 from harness.core.errors import UsageError
 from harness.core.judgement import MIN_TRIALS, NIGHT_STARTS_UTC, TriageState, VerdictKind
+from harness.core.text import printable
 from harness.store.address import DEFAULT_FOLDER, parse_results
 
 if TYPE_CHECKING:
@@ -60,18 +61,23 @@ def verdicts(
 ) -> None:
     """List the verdicts of each suite's newest night, worst first."""
     if context.invoked_subcommand is not None:
+        _refuse_flags_before(context)
         return
     from harness.analysis.verdict import failing
     from harness.bench.nightly_verdicts import verdicts_of
     from harness.store.database import ResultStore
 
-    night, first = _night(as_of), _night(since)
+    night, first = _night(as_of, "--as-of"), _night(since, "--since")
     options = _options(min_trials, night_starts)
     with ResultStore.open_existing(parse_results(results_text)) as store:
         found = verdicts_of(store, as_of=night, options=options)
     meant = [one for one in found if first is None or (one.since is not None and one.since >= first)]
     told = [one for one in meant if show_all or one.kind is not VerdictKind.SAME]
     _tell(told, meant, as_json=as_json)
+    if found and not meant:
+        talk(f"no change since {first} in {len(found)} series")
+    elif not found:
+        talk("no series yet")
     bad = failing(meant, fail_on or ())
     if bad:
         talk(f"{len(bad)} of {len(meant)} series: {_counts(bad)}")
@@ -85,7 +91,8 @@ def _tell(told: Sequence[Verdict], meant: Sequence[Verdict], *, as_json: bool) -
         print_json([plain(one) for one in told])
     elif told:
         print_table(HEADINGS, verdict_rows(told), right=RIGHT, whole=("Series",))
-    talk(f"{len(meant)} series: {_counts(meant)}" if meant else "no series yet")
+    if meant:
+        talk(f"{len(meant)} series: {_counts(meant)}")
 
 
 def _counts(found: Sequence[Verdict]) -> str:
@@ -109,7 +116,7 @@ def show(
     from harness.report.verdict_words import NIGHT_HEADINGS, night_cells, night_rows, plain
     from harness.store.database import ResultStore
 
-    night, options = _night(as_of), _options(min_trials, night_starts)
+    night, options = _night(as_of, "--as-of"), _options(min_trials, night_starts)
     with ResultStore.open_existing(parse_results(results_text)) as store:
         all_histories = histories_of(store, as_of=night, night_starts_utc=options.night_starts_utc)
         found = verdicts_of(store, as_of=night, options=options)
@@ -121,11 +128,11 @@ def show(
         told = {"series": key.text, "nights": [asdict(row) for row in rows], "verdicts": [plain(v) for v in judged]}
         print_json(told)
         return
-    typer.echo(key.text)
+    typer.echo(printable(key.text))
     print_table(NIGHT_HEADINGS, [night_cells(row, key.metric) for row in rows], right=NIGHT_HEADINGS[1:2])
     for one in judged:
         segment = f" [{one.segment}]" if one.segment else ""
-        typer.echo(f"{one.night}{segment}: {one.kind}: {one.words}")
+        typer.echo(printable(f"{one.night}{segment}: {one.kind}: {one.words}"))
 
 
 @app.command("triage")
@@ -140,20 +147,38 @@ def triage(
     author: Annotated[str | None, typer.Option("--author", help="Who says so; default: the login name.")] = None,
     min_trials: MinTrials = MIN_TRIALS,
     night_starts: NightStarts = DEFAULT_STARTS,
+    as_json: AsJson = False,
 ) -> None:
     """Say of a change that it is known, fixed, or to be lived with; what was said before is kept."""
-    from harness.bench.nightly_verdicts import verdicts_of
+    from harness.bench.nightly_verdicts import histories_of, verdicts_of
     from harness.store.database import ResultStore
     from harness.store.triage import keep_triage
 
-    night, results = _night(first_bad), parse_results(results_text)
+    night, results = _night(first_bad, "--night"), parse_results(results_text)
     results.must_exist()
     with ResultStore.open(results) as store:
-        found = verdicts_of(store, options=_options(min_trials, night_starts))
+        options = _options(min_trials, night_starts)
+        found = verdicts_of(store, options=options)
         key = find_series([one.series for one in found], series)
+        if night is not None:
+            _must_be_of(histories_of(store, night_starts_utc=options.night_starts_utc), key, night)
         since = night or _change_of(found, key)
         note = keep_triage(store, key.text, since, state, reason, author)
+    if as_json:
+        print_json(asdict(note) | {"first_bad": note.first_bad.isoformat(), "at": note.at.isoformat()})
     talk(f"{note.series}, change of {note.first_bad}: {note.state} ({note.reason}), says {note.author}")
+
+
+def _must_be_of(all_histories: Sequence[CaseHistory], key: SeriesKey, night: date) -> None:
+    """Raises UsageError for a night near which the series has none: what is said of it would never count."""
+    from harness.analysis.decision import SAME_CHANGE_NIGHTS
+    from harness.analysis.series import nights_between
+
+    nights = [one for history in all_histories if history.key == key.of_case for one in history.suite_nights]
+    if not any(abs(nights_between(one, night)) <= SAME_CHANGE_NIGHTS for one in nights):
+        raise UsageError(
+            f"--night: {key.text} has no night near {night}; `harness verdicts show {key.text}` lists them"
+        )
 
 
 def _change_of(found: Sequence[Verdict], key: SeriesKey) -> date:
@@ -182,20 +207,34 @@ def find_series(keys: Sequence[SeriesKey], text: str) -> SeriesKey:
 
 def _keys(all_histories: Sequence[CaseHistory]) -> list[SeriesKey]:
     from harness.analysis.metrics import METRICS
-    from harness.analysis.series import OUTCOME, SeriesKey
+    from harness.analysis.series import OUTCOME
 
     names = [OUTCOME, *(metric.name for metric in METRICS)]
-    return [
-        SeriesKey(one.key.device_kind, one.key.device_product_type, one.key.suite, one.key.case, name)
-        for one in all_histories
-        for name in names
+    return [one.key.series(name) for one in all_histories for name in names]
+
+
+def _refuse_flags_before(context: typer.Context) -> None:
+    """Flags of the list before a verb: the verb has its own, and would take its defaults, other results among them."""
+    # by name: the class is the CLI library's own, and typer does not hand it out
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
     ]
+    if given:
+        verb = context.invoked_subcommand
+        raise UsageError(f"{given[0]} is before {verb}; write it after: harness verdicts {verb} … {given[0]} …")
 
 
-def _night(text: str | None) -> date | None:
+def _night(text: str | None, flag: str) -> date | None:
     from harness.analysis.series import parse_night
 
-    return None if text is None else parse_night(text)
+    if text is None:
+        return None
+    try:
+        return parse_night(text)
+    except UsageError as error:
+        raise UsageError(f"{flag}: {error}") from None
 
 
 def _options(min_trials: int, night_starts: str) -> VerdictOptions:
@@ -205,4 +244,6 @@ def _options(min_trials: int, night_starts: str) -> VerdictOptions:
         starts = time.fromisoformat(night_starts)
     except ValueError:
         raise UsageError(f"--night-starts-utc={night_starts}: not a time of day, as in 12:00") from None
+    if starts.tzinfo is not None:
+        raise UsageError(f"--night-starts-utc={night_starts}: it is in UTC; give it without a zone, as in 12:00")
     return VerdictOptions(min_trials=min_trials, night_starts_utc=starts)

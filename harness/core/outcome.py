@@ -45,6 +45,11 @@ class Outcome(StrEnum):
     def family(self) -> Family:
         return _FAMILIES[self]
 
+    @property
+    def is_about_model(self) -> bool:
+        """False: the phone, the cable or the host was in the way, which says nothing about the model."""
+        return self.family in (Family.MEASURED, Family.MODEL)
+
 
 _FAMILIES = {
     Outcome.LOADED: Family.MEASURED,

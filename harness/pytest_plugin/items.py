@@ -141,7 +141,7 @@ class TrialItem(pytest.Item):
                 if self.record.outcome != self.record.expected_outcome:
                     pytest.skip(f"a warm-up, not counted: {explain(self.record)}")
                 return
-            if self.record.outcome is None or Outcome(self.record.outcome).family in (Family.DEVICE, Family.HOST):
+            if self.record.outcome is None or not Outcome(self.record.outcome).is_about_model:
                 judge(self.record)
         except HarnessError as error:
             # in words for a person: of an error in the setup pytest itself would print the whole traceback

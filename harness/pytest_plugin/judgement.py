@@ -124,5 +124,8 @@ def _beside(baseline: RecordedSide, trials: pd.DataFrame, fail_on: frozenset[Fai
     if FailOn.MISSING in fail_on:
         bad += [f"{name}: only the baseline has it" for name in found.only_a]
         bad += [f"{one.case}: cannot be judged" for one in found.cases if one.verdict is VerdictKind.INCOMPARABLE]
+    if fail_on and not found.cases:
+        # a baseline of something else would let every regression pass
+        bad.append(f"{baseline.words}: no case of this session is in the baseline, so nothing was judged")
     notes = [f"A: {baseline.words}; B: this session", *comparison_notes(found)]
     return Judged([HEADINGS, *comparison_rows(found)], notes, bad)

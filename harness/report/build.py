@@ -166,7 +166,8 @@ def _sections(store: ResultStore, frame: pd.DataFrame, folder: Path, written: li
         picture = None
         if bold is not None:
             trials = [
-                Trial(record, read_parquet(store.folder / record.telemetry_file))
+                # by its id: what a row names may lie anywhere
+                Trial(record, read_parquet(store.telemetry_path(record.trial_id)))
                 for record in records
                 if record.telemetry_file is not None
             ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from harness.analysis.compare import Comparison
@@ -10,7 +10,7 @@ from harness.analysis.compare_outcomes import outcome_words
 from harness.analysis.compare_sides import CaseComparison, SidesComparison
 from harness.analysis.series import OUTCOME
 from harness.core.judgement import VerdictKind
-from harness.report.words import MISSING, bytes_text, duration_text, rate_text
+from harness.report.words import MISSING, figure_text
 
 HEADINGS = ("Case", "Metric", "A", "B", "Shift", "95 % interval", "p", "Verdict", "")
 RIGHT = ("A", "B", "Shift", "95 % interval", "p")
@@ -19,11 +19,6 @@ NIGHTS_CONFOUND = (
     "difference: in simulations 84 to 176 of 1000 such comparisons without any change said regressed; trials in turns "
     "on one phone about 10"
 )
-_TEXT_OF: Mapping[str, Callable[[Any], str]] = {
-    "bytes": bytes_text,
-    "ns": duration_text,
-    "tokens/s": rate_text,
-}
 _SMALL_P = 0.0001
 
 
@@ -48,11 +43,10 @@ def _rows(case: CaseComparison) -> Iterator[tuple[str, ...]]:
 
 
 def _cells(one: Comparison) -> tuple[str, ...]:
-    text = _TEXT_OF.get(one.metric.unit, str)
     return (
         one.metric.name,
-        text(one.a_median),
-        text(one.b_median),
+        figure_text(one.a_median, one.metric.unit),
+        figure_text(one.b_median, one.metric.unit),
         share_text(one.shift),
         MISSING if one.interval is None else " to ".join(map(share_text, one.interval)),
         MISSING if one.p is None else p_text(one.p),

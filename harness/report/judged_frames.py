@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.analysis.compare_sides import CaseComparison, SidesComparison
 from harness.analysis.metrics import METRICS
-from harness.analysis.series import OUTCOME, CaseHistory, SeriesKey
+from harness.analysis.series import OUTCOME, CaseHistory
 from harness.analysis.verdict import Verdict
 from harness.core.judgement import VerdictKind
 from harness.report.verdict_words import night_rows
@@ -54,7 +54,7 @@ def series_frame(histories: Iterable[CaseHistory], min_trials: int) -> pd.DataFr
     rows = [
         {"series": key.text, **asdict(key), **asdict(row)}
         for history in histories
-        for key in (SeriesKey(**asdict(history.key), metric=metric) for metric in _metrics(history))
+        for key in map(history.key.series, _metrics(history))
         for row in night_rows(history, key, min_trials)
     ]
     return _typed(rows, SERIES)

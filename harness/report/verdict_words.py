@@ -12,19 +12,18 @@ from harness.analysis.metrics import METRIC_BY_NAME
 from harness.analysis.series import CaseHistory, Segment, SeriesKey, context_changes, identity_change
 from harness.analysis.verdict import Verdict, percent
 from harness.core.judgement import VerdictKind
-from harness.report.words import MISSING, bytes_text, duration_text, rate_text
+from harness.report.words import MISSING, figure_text
 
 HEADINGS = ("Verdict", "Series", "Since", "Before", "Now", "Shift", "Why")
 RIGHT = ("Before", "Now", "Shift")
 NIGHT_HEADINGS = ("Night", "Value", "Trials", "Ends", "Build", "What changed")
-_BY_UNIT = {"bytes": bytes_text, "ns": duration_text, "tokens/s": rate_text}
 
 
 def value_text(metric: str, value: float | str | None) -> str:
     """A level in its metric's unit; an outcome as it is; a dash for None."""
     if value is None or isinstance(value, str):
         return value or MISSING
-    return _BY_UNIT[METRIC_BY_NAME[metric].unit](value)
+    return figure_text(value, METRIC_BY_NAME[metric].unit)
 
 
 def shift_text(shift: float | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -36,6 +36,18 @@ def duration_text(value_ns: Any) -> str:
 def rate_text(value: Any) -> str:
     """`12.3 tok/s`; a dash for None or NA."""
     return MISSING if pd.isna(value) else f"{float(value):.1f} tok/s"
+
+
+_OF_UNIT: Mapping[str, Callable[[Any], str]] = {
+    "bytes": bytes_text,
+    "ns": duration_text,
+    "tokens/s": rate_text,
+}
+
+
+def figure_text(value: Any, unit: str) -> str:
+    """A figure in the unit of its column (`bytes`, `ns`, `tokens/s`); a dash for None or NA. KeyError for others."""
+    return _OF_UNIT[unit](value)
 
 
 def outcomes_text(outcomes: Mapping[str, int]) -> str:

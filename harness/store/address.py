@@ -5,6 +5,7 @@ Light: nothing of the database is imported here, so that every face may read its
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -17,6 +18,8 @@ DEFAULT_FOLDER = "results"
 POSTGRESQL = "postgresql"
 FILES_KEY = "files"
 """Of the URL's query: the folder with telemetry, artifacts and report; without it `results/`."""
+_SECRET = re.compile("password|secret")
+"""What is in the name of an option of the URL that nobody else is to see."""
 FORMS = "a folder, its runs.db, or postgresql://user@host/database[?files=FOLDER]"
 
 
@@ -37,6 +40,18 @@ class ResultsAddress:
         host = parts.netloc.rpartition("@")
         user = host[0].partition(":")[0]
         return urlunsplit(parts._replace(netloc=f"{user}@{host[2]}" if user else host[2], query=""))
+
+    @property
+    def shareable(self) -> str:
+        """As `--results` takes it, for a text that others may see: no password is in it."""
+        if self.url is None:
+            return str(self.folder)
+        parts = urlsplit(self.url)
+        user, at, host = parts.netloc.rpartition("@")
+        query = [(key, value) for key, value in parse_qsl(parts.query) if not _SECRET.search(key)]
+        if self.folder != Path(DEFAULT_FOLDER):
+            query.append((FILES_KEY, str(self.folder)))
+        return urlunsplit(parts._replace(netloc=user.partition(":")[0] + at + host, query=urlencode(query)))
 
     @property
     def database(self) -> str:

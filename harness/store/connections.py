@@ -5,6 +5,7 @@ Knows addresses and SQLAlchemy, nothing of tables.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,6 +140,15 @@ def named(address: ResultsAddress) -> Iterator[None]:
     except (DBAPIError, sqlite3.DatabaseError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise StoreError(f"{address.database}: {_words(address, cause)}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        # of a row's value: it is decoded while rows are fetched
+        raise StoreError(
+            f"{address.database}: a row holds JSON that cannot be read ({error}); it was written by another program or "
+            "damaged"
+        ) from error
+    except (UnicodeEncodeError, OverflowError) as error:
+        # of a value that is asked for: SQLite's driver says it before the database does
+        raise StoreError(f"{address.database}: no database holds such a value ({error.args[-1]})") from error
     except PoolTimeout as error:
         raise StoreError(f"{address.database}: all connections of this process are in use: {error}") from error
 

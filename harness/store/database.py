@@ -10,7 +10,6 @@ disk before the row that names it.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,7 +38,7 @@ from harness.store.errors import NoResults, StoreError
 from harness.store.neighbours import note_server
 from harness.store.owner import Owner, exclusive, place_id
 from harness.store.queries import read_frame, select_trials
-from harness.store.schema import RECORD_TYPES, SCHEMA_VERSION, claims, record_to_row, row_to_record, trials
+from harness.store.schema import RECORD_TYPES, SCHEMA_VERSION, TRIAL_ID, claims, record_to_row, row_to_record, trials
 from harness.store.telemetry import PARQUET_SUFFIX, SPOOL_SUFFIX, TelemetrySpool, recover, write_parquet
 
 if TYPE_CHECKING:
@@ -50,12 +49,11 @@ _LOCK_NAME = ".lock"
 _WHICH, _IN_STATE = "which", "in_state"
 # The columns to set come with the values: a statement that names them all takes SQLAlchemy 4 ms each time.
 _CLOSE = update(trials).where(trials.c.trial_id == bindparam(_WHICH), trials.c.state == bindparam(_IN_STATE))
-_TRIAL_ID = re.compile(r"[0-9A-Za-z-]{1,128}\Z")
 
 
 def check_trial_id(trial_id: str) -> str:
     """The id itself; raises StoreError unless it is plain, for it becomes the name of files."""
-    if not _TRIAL_ID.match(trial_id):
+    if not TRIAL_ID.match(trial_id):
         raise StoreError(f"trial id {trial_id!r}: only digits, letters and dashes, at most 128")
     return trial_id
 

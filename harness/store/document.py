@@ -12,8 +12,13 @@ from enum import StrEnum
 from sqlalchemy import Table
 
 from harness.core.judgement import ConfirmationResult, TriageState
+from harness.core.outcome import EvidenceKind
 from harness.core.record import record_columns
 from harness.core.telemetry import READING_COLUMNS
+from harness.store.exchange.merge import LOCK_NAME as EXCHANGE_LOCK
+from harness.store.exchange.records import ITEM_TYPES
+from harness.store.neighbours import LOCK_NAME as SERVERS_LOCK
+from harness.store.neighbours import NOTE
 from harness.store.schema import RECORD_TYPES, SCHEMA_VERSION, claims, confirmations, meta, triage
 from harness.store.versions import revisions
 
@@ -47,6 +52,45 @@ def _choice(values: type[StrEnum]) -> str:
     return ", ".join(f"`{value}`" for value in values)
 
 
+_ITEMS = {
+    "evidence": {
+        "kind": f"{_choice(EvidenceKind)}.",
+        "text": "What it says.",
+        "file": "Its name among the trial's artifacts; null: no file was kept.",
+        "decisive": "Whether the outcome rests on it.",
+    },
+    "phases": {
+        "name": "Name of the span, as `create_engine` or `first_token`.",
+        "begin_ns": "App's clock.",
+        "end_ns": "App's clock; null: the process did not live to end it.",
+        "kernel_peak_resident_bytes": "The kernel's high-water mark of resident size when it ended.",
+    },
+    "host_steps": {
+        "name": "What the harness did.",
+        "begin_ns": "Host's monotonic clock.",
+        "end_ns": "Host's monotonic clock; null: it never came to its end.",
+        "app_begin_ns": "App's clock; null: the offset of the clocks was not measured.",
+        "app_end_ns": "Likewise.",
+    },
+    "cuts": {
+        "gone_ns": "When the phone went, host's monotonic clock.",
+        "back_ns": "When it came back; null: it did not.",
+        "app_gone_ns": "App's clock; null: the offset of the clocks was not measured.",
+        "app_back_ns": "Likewise.",
+    },
+    "notices": {
+        "kind": "`memory_warning`, `memory_pressure`, `thermal`, `low_power`, or what a newer runner calls it.",
+        "at_ns": "App's clock.",
+        "text": "The new state, as `serious` or `on`; null: a warning.",
+    },
+    "sample_gaps": {
+        "begin_ns": "When the sample before the gap was taken, app's clock.",
+        "length_ns": "How long nothing followed.",
+    },
+}
+"""Column → key → meaning, of the objects in a list; units are in the keys' names."""
+
+
 _TABLES: dict[Table, tuple[str, dict[str, str]]] = {
     meta: (
         "What the database says of itself.",
@@ -64,7 +108,7 @@ _TABLES: dict[Table, tuple[str, dict[str, str]]] = {
         "What a person has said of a verdict. Rows are added, never changed: the newest of a series and night counts.",
         {
             "id": "Counts up.",
-            "series": "The series, in its text form.",
+            "series": "The series, in its text form (docs/nightly.md).",
             "first_bad": "First night of the change.",
             "state": f"What was said: {_choice(TriageState)}.",
             "reason": "Why.",
@@ -76,7 +120,7 @@ _TABLES: dict[Table, tuple[str, dict[str, str]]] = {
         "Interleaved re-runs of the last good build against the first bad one.",
         {
             "id": "Counts up.",
-            "series": "The series, in its text form.",
+            "series": "The series, in its text form (docs/nightly.md).",
             "first_bad": "First night of the change.",
             "result": f"What the re-run says: {_choice(ConfirmationResult)}.",
             "reason": "The same in words, or why there was none.",
@@ -107,7 +151,9 @@ Made by `python -m harness.store.document`; schema version {SCHEMA_VERSION}. The
 | `suites/` | suites as they were run, by digest, for `--resume` |
 | `report/` | pictures and page; disposable, rebuilt from the rest |
 | `.place` | this folder's own id. Not to be copied to another folder that is used with the same server |
+| `{NOTE}` | servers whose databases name files here, a line each, no passwords; `harness results gc` asks it |
 | `.owners/`, `.runs/`, `.lock`, `.place.lock` | locks: who is at work. Worth nothing once all have ended |
+| `{SERVERS_LOCK}`, `{EXCHANGE_LOCK}` | likewise |
 
 Null means *not known*: the platform has no such figure, or the trial ended before. It is never 0, and 0 is never null.
 Numbers that are not numbers (NaN, infinity) are refused. In pandas null is `pandas.NA`; no column holds NaN.
@@ -139,6 +185,19 @@ What a migrated row holds in columns that came later: null, but `attempt` 1, `co
 _COLUMN_HEAD = ["", "| Column | Type | Unit | Null | Meaning |", "|---|---|---|---|---|"]
 
 
+def _lists() -> list[str]:
+    """Raises KeyError for a key that `_ITEMS` does not tell of."""
+    lines = ["", "### Lists", "", "What the objects in a column of lists hold; `_ns` is nanoseconds, `_bytes` bytes."]
+    lines += ["", "| Column | Key | Type | Null | Meaning |", "|---|---|---|---|---|"]
+    for column, keys in ITEM_TYPES.items():
+        for key, (plain, optional) in keys.items():
+            # a kind of evidence is a text, too
+            kind = _TYPE_NAMES.get(plain, "text")
+            null = "can be" if optional else "never"
+            lines.append(f"| `{column}` | `{key}` | {kind} | {null} | {_ITEMS[column][key]} |")
+    return lines
+
+
 def _other_tables() -> list[str]:
     lines = ["", "## Other tables"]
     for table, (what, meanings) in _TABLES.items():
@@ -161,7 +220,7 @@ def document() -> str:
         lines.append(
             f"| `{field.name}` | {_TYPE_NAMES[plain]} | {field.metadata['unit']} | {null} | {field.metadata['doc']} |"
         )
-    lines += [*_other_tables(), "", "## Readings", *_COLUMN_HEAD]
+    lines += [*_lists(), *_other_tables(), "", "## Readings", *_COLUMN_HEAD]
     for name in READING_COLUMNS:
         meaning, unit = _READINGS[name]
         kind = "text" if name == "source" else "integer"

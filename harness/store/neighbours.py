@@ -9,20 +9,26 @@ from pathlib import Path
 
 from harness.store.address import DATABASE_NAME, ResultsAddress
 from harness.store.owner import exclusive
+from harness.store.telemetry import PART_SUFFIX, sync_file, sync_folder
 
 NOTE = ".servers"
 """A line a server's database, without a password."""
-_LOCK_NAME = ".servers.lock"
+LOCK_NAME = ".servers.lock"
 
 
 def note_server(address: ResultsAddress) -> None:
     """Leaves a word in the folder that records of a server's database name files in it."""
     if address.url is None or address.text in servers(address.folder):
         return
-    with exclusive(address.folder / _LOCK_NAME):
+    with exclusive(address.folder / LOCK_NAME):
         known = servers(address.folder)
         if address.text not in known:
-            (address.folder / NOTE).write_text("".join(f"{one}\n" for one in [*known, address.text]), encoding="utf-8")
+            # by way of another name: one that is killed here must not make the others' files nobody's
+            new = address.folder / f"{NOTE}{PART_SUFFIX}"
+            new.write_text("".join(f"{one}\n" for one in [*known, address.text]), encoding="utf-8")
+            sync_file(new)
+            new.replace(address.folder / NOTE)
+            sync_folder(address.folder)
 
 
 def servers(folder: Path) -> list[str]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from harness.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 FOLDER = ".owners"
 PLACE_FILE = ".place"
 PLACE_LOCK = ".place.lock"
+_TOKEN = re.compile(r"[0-9a-f]{32}\Z")
 
 
 class Owner:
@@ -50,7 +54,15 @@ class Owner:
 
 @contextmanager
 def dead_owner(results: Path, token: str) -> Iterator[bool]:
-    """Whether the owner is dead. While the block runs, no other process is told so: one salvages, the rest pass by."""
+    """Whether the owner is dead. While the block runs, no other process is told so: one salvages, the rest pass by.
+
+    Raises StoreError for a token that no harness has made: it is the name of a file that is made, locked and removed.
+    """
+    if not _TOKEN.match(token):
+        raise StoreError(
+            f"{results}: table claims names the owner {token[:80]!r}, which is the name of no lock: it was written by "
+            "another program or damaged; remove the row, and the trial's own"
+        )
     folder = results / FOLDER
     folder.mkdir(exist_ok=True)
     path = folder / token

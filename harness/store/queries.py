@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, Select, String, any_, bindparam, func, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, Select, String, any_, bindparam, func, or_, select
 from sqlalchemy.types import TypeEngine
 
 from harness.store.errors import StoreError
@@ -16,6 +16,7 @@ from harness.store.schema import RECORD_TYPES, trials
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 SINCE = "since"
 UNTIL = "until"
@@ -50,6 +51,10 @@ def _condition(name: str, value: Any, dialect: str) -> ColumnElement[bool]:
     column = _column(name)
     if not isinstance(value, list | tuple | set | frozenset):
         condition: ColumnElement[bool] = column == value
+    elif None in value:
+        # within a list SQL's null equals nothing
+        rest = [one for one in value if one is not None]
+        condition = or_(column.is_(None), _condition(name, rest, dialect))
     elif len(value) <= MAX_PARAMETERS:
         condition = column.in_(value)
     elif dialect == "sqlite":
@@ -71,7 +76,10 @@ def _moment(name: str, value: Any) -> str:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise StoreError(f"{name}={value!r}: give the time with its zone, as datetime(…, tzinfo=UTC)")
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat()
+        try:
+            return value.astimezone(UTC).replace(tzinfo=None).isoformat()
+        except OverflowError:
+            raise StoreError(f"{name}={value.isoformat()}: no time that the calendar has in UTC") from None
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, str):
@@ -122,9 +130,9 @@ def read_frame(connection: Connection, names: Sequence[str], filters: dict[str, 
             for name, values in zip(names, zip(*rows, strict=True), strict=True):
                 plain = RECORD_TYPES[name][0]
                 if plain in kinds:
-                    chunks[name].append(pa.array(values, kinds[plain][1]))
+                    chunks[name].append(_array(name, values, kinds[plain][1]))
                 else:
-                    objects[name].extend(values)
+                    objects[name].extend(_objects(name, values, list if plain is tuple else plain))
     series = {}
     for name in names:
         plain = RECORD_TYPES[name][0]
@@ -134,3 +142,36 @@ def read_frame(connection: Connection, names: Sequence[str], filters: dict[str, 
         else:
             series[name] = pd.Series(objects[name], dtype=object)
     return pd.DataFrame(series)
+
+
+def _array(name: str, values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
+    """The values as Arrow; raises StoreError for others than the column's: SQLite keeps any value in any column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        # told which, Arrow makes integers of fractions without a word
+        array = pa.array(values) if pa.types.is_integer(kind) else pa.array(values, kind)
+    except pa.ArrowException as error:
+        raise _damaged(name, str(error)) from error
+    if pa.types.is_null(array.type):
+        array = array.cast(kind)
+    if array.type != kind:
+        raise _damaged(name, f"{array.type} where {kind} belongs")
+    if pa.types.is_floating(kind) and not pc.all(pc.is_finite(array), min_count=0).as_py():
+        raise _damaged(name, "a number is infinite or none")
+    return array
+
+
+def _objects(name: str, values: Sequence[Any], plain: type) -> Sequence[Any]:
+    for value in values:
+        if value is not None and type(value) is not plain:
+            raise _damaged(name, f"{repr(value)[:80]} is no {plain.__name__}")
+    return values
+
+
+def _damaged(name: str, what: str) -> StoreError:
+    return StoreError(
+        f"trials: column {name}: {what[:200]}; a row was written by another program or damaged, `harness results show` "
+        "names it"
+    )

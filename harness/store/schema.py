@@ -6,7 +6,8 @@ Pure: no connection is opened here. May know `core` and SQLAlchemy.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -21,6 +22,8 @@ from harness.store.errors import StoreError
 SCHEMA_VERSION = 4
 """Raised with every change of `TrialRecord`'s fields or of the tables below."""
 
+TRIAL_ID = re.compile(r"[0-9A-Za-z-]{1,128}\Z")
+"""It becomes the name of files."""
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -48,7 +51,7 @@ _COLUMN_TYPES: dict[type, TypeEngine[Any]] = {
     tuple: JSON(none_as_null=True),
 }
 
-_SPANS: dict[str, Callable[..., Any]] = {
+SPANS: dict[str, type] = {
     "phases": Phase,
     "host_steps": HostStep,
     "cuts": Cut,
@@ -141,14 +144,15 @@ def record_to_row(record: TrialRecord) -> dict[str, Any]:
 
 
 def row_to_record(row: Mapping[str, Any]) -> TrialRecord:
-    """The record of a row; raises StoreError if the row's JSON is not what this version writes."""
+    """The record of a row; raises StoreError if a value or the row's JSON is not what this version writes."""
     values = {name: row[name] for name in RECORD_TYPES}
+    _check_types(values)
     try:
         values["evidence"] = tuple(
             Evidence(EvidenceKind(item["kind"]), item["text"], item["file"], item["decisive"])
             for item in values["evidence"]
         )
-        for name, kind in _SPANS.items():
+        for name, kind in SPANS.items():
             values[name] = tuple(kind(**item) for item in values[name])
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
@@ -156,3 +160,18 @@ def row_to_record(row: Mapping[str, Any]) -> TrialRecord:
             "the row was written by another program or damaged"
         ) from error
     return TrialRecord(**values)
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """SQLite keeps any value in any column, and both databases keep infinity."""
+    for name, (plain, optional) in RECORD_TYPES.items():
+        value = values[name]
+        if value is None and optional:
+            continue
+        if type(value) is not (list if plain is tuple else plain) or (
+            isinstance(value, float) and not math.isfinite(value)
+        ):
+            raise StoreError(
+                f"trial {str(values['trial_id'])[:80]}: {name} is {repr(value)[:80]}, which no harness writes there; "
+                "the row was written by another program or damaged"
+            )

@@ -133,7 +133,10 @@ def recover(spool: Path) -> list[Reading]:
         except (StopIteration, pa.ArrowException, OSError):
             # the end, or the batch in which the writer was killed
             return readings
-        readings += (Reading(**{**row, "source": Source(row["source"])}) for row in batch.to_pylist())
+        try:
+            readings += [Reading(**{**row, "source": Source(row["source"])}) for row in batch.to_pylist()]
+        except ValueError as error:
+            raise StoreError(f"{spool}: a reading is of no source that there is ({error}); move it away") from error
 
 
 def write_parquet(path: Path, readings: Sequence[Reading]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -21,6 +22,8 @@ from harness.store.telemetry import PART_SUFFIX, sync_file, sync_folder
 log = logging.getLogger(__name__)
 
 VERSION_KEY = "schema_version"
+_VERSION = re.compile(r"[1-9][0-9]{0,8}\Z")
+_MAX_SHOWN = 40
 _MIGRATION_LOCK = 0x_4C_4F_41_44
 """The number of PostgreSQL's advisory lock: whoever holds it makes or migrates the tables."""
 
@@ -84,8 +87,10 @@ def version_of(connection: Connection, database: str) -> int | None:
 
 
 def _number(database: object, text: str | None) -> int:
-    if text is None or not text.isascii() or not text.isdigit():
-        raise StoreError(f"{database}: its schema version is {text!r}, not a number; is it a results database?")
+    # bytes where text belongs, too: SQLite keeps any value in any column
+    if not isinstance(text, str) or not _VERSION.match(text):
+        shown = repr(text)[:_MAX_SHOWN]
+        raise StoreError(f"{database}: its schema version is {shown}, not a number from 1; is it a results database?")
     return int(text)
 
 

@@ -83,6 +83,13 @@ def test_to_pandas_prints_lines_that_run(tmp_path: Path) -> None:
         told("to-pandas", tmp_path / "t.pkl", "--results", tmp_path / "r")
 
 
+def test_lines_of_a_notebook_hold_no_password() -> None:
+    url = "postgresql://me:s3cret@host:5/db?sslpassword=s3cret&sslmode=require&files=f"
+    lines = told("to-pandas", "--results", url)
+    assert "'postgresql://me@host:5/db?sslmode=require&files=f'" in lines
+    assert "s3cret" not in lines
+
+
 def test_gc_lists_and_then_removes(tmp_path: Path) -> None:
     keep(tmp_path / "r", a_trial("t-1", started_at="2020-01-01T00:00:00+00:00"), files=True)
     orphan = tmp_path / "r/telemetry/gone.parquet"

@@ -111,20 +111,47 @@ def test_triage_by_the_command(results: Path, tmp_path: Path) -> None:
     known = next(one for one in listed(results) if one["series"] == STEP)
     assert (known["is_open"], known["triage"]["reason"]) == (False, "known, #7")
     assert "regressed, acknowledged" in command(results).stdout
-    assert command(results, "triage", STEP, "--state=open", "--reason=back to everybody").exit_code == 0
+    told = json.loads(command(results, "triage", STEP, "--state=open", "--reason=back to everybody", "--json").stdout)
+    assert (told["series"], told["state"], told["reason"]) == (STEP, "open", "back to everybody")
     assert next(one for one in listed(results) if one["series"] == STEP)["is_open"]
     with pytest.raises(UsageError, match="no regression tonight"):
         command(results, "triage", "as-ever/litert_lm/cpu/cold:load", "--state=fixed", "--reason=x")
+    with pytest.raises(UsageError, match=r"--night: .* has no night near 2020-01-01"):
+        command(results, "triage", STEP, "--state=fixed", "--reason=x", "--night=2020-01-01")
     with pytest.raises(UsageError, match=r"no runs\.db"):
         command(tmp_path, "triage", STEP, "--state=fixed", "--reason=x")
 
 
-@pytest.mark.parametrize("wrong", ["--as-of=yesterday", "--since=soon", "--night-starts-utc=noon"])
-def test_wrong_use(results: Path, wrong: str) -> None:
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    "wrong", ["--as-of=yesterday", "--since=soon", "--night-starts-utc=noon", "--night-starts-utc=12:00+05:00"]
+)
+def test_wrong_use_names_the_flag(results: Path, wrong: str) -> None:
+    with pytest.raises(UsageError, match=wrong.partition("=")[0]):
         command(results, wrong)
+
+
+def test_a_flag_before_the_verb_is_not_lost(results: Path) -> None:
+    for verb in (["show", STEP], ["triage", STEP, "--state=fixed", "--reason=x"]):
+        answer = CliRunner().invoke(app, ["verdicts", "--results", str(results), *verb])
+        assert isinstance(answer.exception, UsageError)
+        assert f"--results is before {verb[0]}; write it after" in str(answer.exception)
+
+
+def test_no_change_is_not_no_series(results: Path) -> None:
+    answer = command(results, f"--since={LAST + timedelta(days=1)}")
+    assert (answer.exit_code, answer.stdout) == (0, "")
+    assert answer.stderr == f"no change since {LAST + timedelta(days=1)} in 40 series\n"
 
 
 def test_results_without_trials(tmp_path: Path) -> None:
     ResultStore.open(tmp_path).close()
     assert listed(tmp_path) == []
+
+
+def test_no_name_speaks_to_the_terminal(tmp_path: Path) -> None:
+    history = SimulatedHistory(case="\x1b[31mred/litert_lm/cpu/cold", seed=1)
+    with ResultStore.open(tmp_path) as store, store.writing() as connection:
+        connection.execute(trials.insert(), [record_to_row(record) for record in history.records([GOOD] * 8)])
+    shown = command(tmp_path, "show", "cold:peak_footprint").stdout
+    assert "red/litert_lm" in shown
+    assert "\x1b" not in shown

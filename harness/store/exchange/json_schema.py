@@ -12,8 +12,8 @@ from typing import Any
 from harness.core.record import record_columns
 from harness.store.exchange.benchmarks import BUILD, CASE, DEVICE, FIGURES
 from harness.store.exchange.json_files import FORMAT, VERSION
-from harness.store.exchange.records import CHOICES, ITEM_TYPES, MAX_ITEMS, MAX_TEXT, PLAIN_ID, RUN_ID, SUITE_DIGEST
-from harness.store.schema import INT64_MAX, INT64_MIN, RECORD_TYPES, SCHEMA_VERSION
+from harness.store.exchange.records import CHOICES, ITEM_TYPES, MAX_ITEMS, MAX_TEXT, RUN_ID, SUITE_DIGEST
+from harness.store.schema import INT64_MAX, INT64_MIN, RECORD_TYPES, SCHEMA_VERSION, TRIAL_ID
 
 _TYPES: dict[type, dict[str, Any]] = {
     str: {"type": "string", "maxLength": MAX_TEXT},
@@ -23,7 +23,7 @@ _TYPES: dict[type, dict[str, Any]] = {
     dict: {"type": "object"},
     tuple: {"type": "array", "maxItems": MAX_ITEMS},
 }
-_PATTERNS = {"trial_id": PLAIN_ID, "run_id": RUN_ID, "suite_digest": SUITE_DIGEST}
+_PATTERNS = {"trial_id": TRIAL_ID, "run_id": RUN_ID, "suite_digest": SUITE_DIGEST}
 
 
 def schema() -> dict[str, Any]:

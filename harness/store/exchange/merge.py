@@ -6,7 +6,6 @@ here before its row is. A merge that was cut short is begun again, and goes on w
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from harness.store.errors import StoreError
 from harness.store.exchange.errors import ExchangeError
 from harness.store.exchange.files import copy_file, copy_tree, inside, size_of
 from harness.store.exchange.incoming import chunks, insert, new_among, with_origin
-from harness.store.exchange.records import plain_to_record, record_to_plain
+from harness.store.exchange.records import SUITE_DIGEST, plain_to_record, record_to_plain
 from harness.store.owner import exclusive
 from harness.store.schema import confirmations, triage, trials
 
@@ -31,8 +30,6 @@ LOCK_NAME = ".exchange.lock"
 """Held while files are here that no row names yet, and while such files are removed."""
 SUITES = "suites"
 """Where runs keep copies of their suites, by digest."""
-
-_DIGEST = re.compile(r"[0-9a-f]{12}\Z")
 
 
 @dataclass
@@ -183,7 +180,7 @@ def _complete(store: ResultStore, record: TrialRecord, folder: Path, merged: Mer
 def _copy_suites(source: Path, target: Path, records: Iterable[TrialRecord]) -> None:
     """The kept suites of the trials, where there is none of the digest here."""
     for digest in sorted({record.suite_digest for record in records if record.suite_digest is not None}):
-        kept = inside(source, f"{SUITES}/{digest}.toml") if _DIGEST.match(digest) else None
+        kept = inside(source, f"{SUITES}/{digest}.toml") if SUITE_DIGEST.match(digest) else None
         copy = target / SUITES / f"{digest}.toml"
         if kept is not None and kept.is_file() and not copy.exists():
             copy.parent.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -72,4 +73,6 @@ def write_file(path: Path, records: Sequence[TrialRecord], form: Format) -> None
     except OSError as error:
         raise StoreError(f"{path}: the export cannot be written: {error.strerror}") from error
     finally:
-        part.unlink(missing_ok=True)
+        # where nothing can be written nothing can be removed either, and the first error is the one to tell
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

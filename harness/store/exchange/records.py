@@ -16,9 +16,8 @@ from harness.core.job import Backend, CacheState
 from harness.core.outcome import Evidence, EvidenceKind, Outcome
 from harness.core.phone import PhoneKind
 from harness.core.record import TrialRecord, TrialState, record_columns
-from harness.core.telemetry import Cut, HostStep, Notice, Phase, SampleGap
 from harness.store.exchange.errors import ExchangeError, named, shown
-from harness.store.schema import INT64_MAX, INT64_MIN, RECORD_TYPES, plain_type, record_to_row
+from harness.store.schema import INT64_MAX, INT64_MIN, RECORD_TYPES, SPANS, TRIAL_ID, plain_type, record_to_row
 
 MAX_TEXT = 256 * 1024
 """Characters of one text; the longest that a trial writes is a crash's last words."""
@@ -27,18 +26,12 @@ MAX_ITEMS = 10_000
 MAX_DEPTH = 16
 """Of JSON within a column; entitlements have two levels."""
 
-PLAIN_ID = re.compile(r"[0-9A-Za-z-]{1,128}\Z")
 RUN_ID = re.compile(r"[0-9A-Za-z._-]{1,128}\Z")
 SUITE_DIGEST = re.compile(r"[0-9a-f]{12}\Z")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3,6})?(\+00:00|Z)\Z", re.ASCII)
+"""One form of the many that ISO 8601 has: rows are ordered and chosen by the text of their times."""
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-_ITEMS: dict[str, type] = {
-    "evidence": Evidence,
-    "phases": Phase,
-    "host_steps": HostStep,
-    "cuts": Cut,
-    "notices": Notice,
-    "sample_gaps": SampleGap,
-}
+_ITEMS: dict[str, type] = {"evidence": Evidence, **SPANS}
 ITEM_TYPES = {
     name: {key: plain_type(hint) for key, hint in get_type_hints(kind).items()} for name, kind in _ITEMS.items()
 }
@@ -174,7 +167,7 @@ def _check_json(value: object, place: str, depth: int) -> None:
 
 def _check_sense(record: TrialRecord, where: str) -> None:
     """What types alone do not say."""
-    if not PLAIN_ID.match(record.trial_id):
+    if not TRIAL_ID.match(record.trial_id):
         raise ExchangeError(f"{where}: trial_id {shown(record.trial_id)}: only digits, letters and dashes, 1 to 128")
     place = f"{where}: trial {record.trial_id}"
     if not RUN_ID.match(record.run_id):
@@ -200,6 +193,6 @@ def _check_sense(record: TrialRecord, where: str) -> None:
 
 def _is_utc(text: str) -> bool:
     try:
-        return datetime.fromisoformat(text).utcoffset() == timedelta(0)
+        return _TIME.match(text) is not None and datetime.fromisoformat(text).utcoffset() == timedelta(0)
     except ValueError:
         return False

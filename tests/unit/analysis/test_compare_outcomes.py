@@ -33,7 +33,7 @@ def test_verdicts(a: dict[str, int], b: dict[str, int], verdict: VerdictKind) ->
 
 
 def test_the_chance_is_fishers() -> None:
-    stats = pytest.importorskip("scipy.stats")
+    stats = pytest.importorskip("scipy.stats", reason="the foreign oracle is not installed")
     found = judge_outcomes({"loaded": 8, "jetsam": 2}, {"loaded": 3, "jetsam": 9})
     theirs = stats.fisher_exact([[3, 9], [8, 2]], alternative="less")
     assert found.p == pytest.approx(theirs.pvalue)

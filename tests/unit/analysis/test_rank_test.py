@@ -11,7 +11,7 @@ import pytest
 
 from harness.analysis.rank_test import MAX_EXACT, Method, hodges_lehmann, mann_whitney, smallest_p
 
-stats: Any = pytest.importorskip("scipy.stats")
+stats: Any = pytest.importorskip("scipy.stats", reason="the foreign oracle is not installed")
 
 
 @pytest.mark.parametrize(("a_count", "b_count"), [(1, 1), (2, 5), (5, 5), (10, 10), (7, 20), (30, 30)])

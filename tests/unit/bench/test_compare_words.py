@@ -82,6 +82,15 @@ def test_what_is_unclear_or_not_there_is_said(results: Path, text: str, told: st
         read_side(text, results)
 
 
+def test_what_is_nothing_is_named_where_there_are_no_results_too(tmp_path: Path) -> None:
+    other = tmp_path / "all.parquet"
+    other.touch()
+    with pytest.raises(UsageError, match=r"all\.parquet: a file of that name cannot be compared; .* or \.csv"):
+        read_side(str(other), tmp_path / "none")
+    with pytest.raises(UsageError, match=r"'nothing': no such file, and .*none holds no results"):
+        read_side("nothing", tmp_path / "none")
+
+
 def test_a_folder_is_the_newest_run_of_each_of_its_suites(results: Path) -> None:
     assert trials(str(results), results.with_name("elsewhere")) == ["t1", "t2"]
     assert trials(str(results / "runs.db"), results) == ["t1", "t2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from datetime import timedelta
@@ -13,6 +14,7 @@ from harness.core.errors import UsageError
 from harness.store.address import ResultsAddress, parse_results
 from harness.store.cleaning import Leftover, Why, find_leftovers, remove_leftovers
 from harness.store.database import ResultStore
+from harness.store.neighbours import note_server, servers
 from tests.kept_trials import READINGS, a_trial, keep, keep_one
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
@@ -151,3 +153,16 @@ def test_a_folder_of_two_databases(folder: Path, postgresql_url: str) -> None:
     assert (folder / "telemetry/far.parquet").exists()
     password = postgresql_url.split(":")[2].partition("@")[0]
     assert password not in (folder / ".servers").read_text()
+
+
+def test_one_that_is_killed_forgets_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note_server(ResultsAddress(tmp_path, "postgresql://host/first"))
+
+    def full(path: Path, text: str, **_: object) -> None:
+        path.write_bytes(b"")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        note_server(ResultsAddress(tmp_path, "postgresql://host/second"))
+    assert servers(tmp_path) == ["postgresql://host/first"]

@@ -10,11 +10,14 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+from sqlalchemy import update
 
 from harness.core.outcome import Evidence, EvidenceKind
 from harness.core.record import TrialRecord, record_columns
@@ -23,8 +26,8 @@ from harness.store.address import DATABASE_NAME
 from harness.store.database import ResultStore
 from harness.store.errors import StoreError
 from harness.store.salvage import salvage
-from harness.store.schema import RECORD_TYPES
-from harness.store.telemetry import read_parquet
+from harness.store.schema import RECORD_TYPES, claims
+from harness.store.telemetry import SPOOL_SCHEMA, read_parquet
 
 PROCESS_LIMIT_S = 120
 ROUNDS = 60
@@ -359,3 +362,43 @@ def test_four_processes_create_and_write_at_once(tmp_path: Path) -> None:
         assert salvage(store) == []
     for record in records:
         assert len(read_parquet(tmp_path / "new" / str(record.telemetry_file))) == len(READINGS)
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_an_owner_that_is_a_path_leads_nowhere(tmp_path: Path, *, absolute: bool) -> None:
+    folder, victim = tmp_path / "results", tmp_path / "victim"
+    victim.write_text("mine")
+    with ResultStore.open(folder) as store:
+        store.begin(a_record())
+        with store.writing() as connection:
+            connection.execute(update(claims).values(owner=str(victim) if absolute else "../../victim"))
+        with pytest.raises(StoreError, match="claims names the owner"):
+            salvage(store)
+    assert victim.read_text() == "mine"
+
+
+def test_a_spool_with_an_unknown_source_does_not_stop_the_salvage(tmp_path: Path) -> None:
+    with ResultStore.open(tmp_path) as store:
+        store.begin(a_record())
+        spool = store.spool_path("20261122-a1")
+    columns = [["elsewhere" if field.name == "source" else 1] for field in SPOOL_SCHEMA]
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(values, field.type) for values, field in zip(columns, SPOOL_SCHEMA, strict=True)],
+        schema=SPOOL_SCHEMA,
+    )
+    with pa.ipc.new_stream(str(spool), SPOOL_SCHEMA) as stream:
+        stream.write_batch(batch)
+    with ResultStore.open(tmp_path) as store:
+        (record,) = salvage(store)
+    assert "its telemetry is lost" in (record.reason or "")
+    assert spool.with_name(f"{spool.name}.broken").is_file()
+
+
+@pytest.mark.parametrize("version", ["0", "9" * 5000, "", b"4"])
+def test_a_version_that_is_none_is_refused(tmp_path: Path, version: str | bytes) -> None:
+    ResultStore.open(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection, connection:
+        connection.execute("UPDATE meta SET value = ?", (version,))
+    for opened in (ResultStore.open, ResultStore.open_existing):
+        with pytest.raises(StoreError, match="is it a results database"):
+            opened(tmp_path)

@@ -265,6 +265,13 @@ def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     refused(path, "harness results merge")
 
 
+def test_an_export_to_where_nothing_can_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "all.json"
+    with pytest.raises(StoreError, match=r"all\.json: the export cannot be written: Not a directory"):
+        write_file(path, [a_trial()], format_of(path))
+
+
 def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = exported(tmp_path, "x.json", a_trial())
     before = path.read_bytes()
@@ -350,3 +357,22 @@ def test_foreign_times_need_a_zone(foreign: Callable[..., TrialRecord], tmp_path
 def test_every_column_of_an_export_is_checked() -> None:
     assert set(DEFAULTS) <= set(RECORD_TYPES)
     assert all(DEFAULTS[name] is None for name, (_, optional) in RECORD_TYPES.items() if optional and name in DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-W47-7T10:00:00+00:00", "20261122T100000+00:00", "2026-11-22 10:00:00+00:00", "2026-11-22T10:00:00,5+00:00"],
+)
+def test_a_time_that_would_not_sort_as_time_does_is_refused(tmp_path: Path, text: str) -> None:
+    document = as_document(tmp_path, a_trial())
+    document["trials"][0]["started_at"] = text
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(document))
+    refused(path, "a time is as")
+
+
+@pytest.mark.parametrize("name", ["file/export.json", f"{'a' * 300}.json"])
+def test_a_name_that_cannot_be_written_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="the export cannot be written"):
+        exported(tmp_path, name)

@@ -274,3 +274,49 @@ def test_a_port_that_is_no_number_is_refused_without_the_password() -> None:
     with pytest.raises(UsageError, match="port") as caught:
         ResultStore.open(parse_results("postgresql://me:s3cret@host:many/db"))
     assert "s3cret" not in str(caught.value)
+
+
+def test_null_within_a_list_is_asked_for_too(store: ResultStore) -> None:
+    for trial_id, build in (("a", None), ("b", "1"), ("c", "2")):
+        store.finish(store.begin(a_record(trial_id, build=build)))
+    assert store.trial_ids(build=[None, "1"]) == ["a", "b"]
+    assert store.trial_ids(build=[None]) == ["a"]
+
+
+def test_a_time_beyond_the_calendar_is_refused(tmp_path: Path) -> None:
+    moment = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+    with ResultStore.open(tmp_path) as store:
+        for value in (moment, moment.isoformat()):
+            with pytest.raises(StoreError, match="since=0001-01-01T00:00:00"):
+                store.trial_ids(since=value)
+
+
+@pytest.mark.parametrize("filters", [{"case": "\udcff"}, {"case": ["a", "\udcff"]}, {"load_ns": 2**63}])
+def test_what_no_database_holds_is_refused(tmp_path: Path, filters: dict[str, Any]) -> None:
+    with ResultStore.open(tmp_path) as store, pytest.raises(StoreError, match="no database holds such a value"):
+        store.trials(**filters)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("load_ns", "abc"),
+        ("load_ns", 1.5),
+        ("load_ns", b"5"),
+        ("decode_tokens_per_s", float("inf")),
+        ("reason", b"\x00\xff"),
+        ("evidence", "5"),
+        ("evidence", "{bad"),
+        ("phases", "[" * 100_000),
+    ],
+)
+def test_a_value_that_no_harness_writes_is_told_and_not_bent(tmp_path: Path, column: str, value: Any) -> None:
+    with ResultStore.open(tmp_path) as store:
+        store.finish(store.begin(a_record("a")))
+    with closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection, connection:
+        connection.execute(f"UPDATE trials SET {column} = ?", (value,))
+    with ResultStore.open_existing(tmp_path) as store:
+        with pytest.raises(StoreError, match="written by another program or damaged"):
+            store.trials()
+        with pytest.raises(StoreError, match="written by another program or damaged"):
+            store.columns([column])
