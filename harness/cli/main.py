@@ -25,6 +25,7 @@ from harness.cli import (
     runner,
     verdicts,
     virtual,
+    watch,
 )
 from harness.cli.console import talk
 from harness.core.errors import DeviceError, HarnessError, UsageError
@@ -45,6 +46,7 @@ app.command("fallback")(fallback.fallback)
 app.command("fit")(fit.fit_model)
 app.command("compare")(compare.compare)
 app.command("confirm")(confirm.confirm)
+app.command("watch")(watch.watch)
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
 app.add_typer(results.app, name="results")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,12 @@ from harness.core.errors import UsageError
 from harness.core.record import TrialRecord, TrialState
 from harness.store.address import DEFAULT_FOLDER, parse_results
 
+if TYPE_CHECKING:
+    from harness.report.exports.tools import Tool
+
 STDOUT = "-"
+MAX_LISTED = 3
+"""Files that are named; --json names all."""
 NOTEBOOK = """\
 from harness import results
 trials = results.trials({folder!r})
@@ -24,10 +29,26 @@ print(trials.groupby("case")["peak_footprint_bytes"].median())
 
 
 def export(
-    file: Annotated[str, typer.Argument(metavar="FILE", help=".json, .jsonl, .csv, .parquet, .feather; - is stdout.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help=".json, .jsonl, .csv, .parquet, .feather, .xml, .prom, .md, .pftrace; - is stdout. A folder, or the "
+            "begin of names, for a format of several files.",
+        ),
+    ],
     results_text: ResultsText = DEFAULT_FOLDER,
     form: Annotated[
-        str | None, typer.Option("--format", metavar="FORMAT", help="Instead of the name's suffix; needed for -.")
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="Instead of the name's suffix; needed for -. For other tools: junit, github-benchmark, bencher, "
+            "perfetto, openmetrics, otava, markdown.",
+        ),
+    ] = None,
+    trial: Annotated[
+        str | None, typer.Option("--trial", metavar="ID", help="Only this one: an id, the begin of one, or last.")
     ] = None,
     suite: Suites = None,
     case: Cases = None,
@@ -38,15 +59,28 @@ def export(
     since: Since = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write trials that are done into a file: all that is kept of them but telemetry and artifacts."""
+    """Write trials that are done into a file: all that is kept but telemetry and artifacts, or what a tool reads."""
+    from harness.report.exports.tools import SUFFIXES, Tool
     from harness.store.exchange.outgoing import Format, format_of, write_file, write_records
 
-    if form is not None and form not in tuple(Format):
-        raise UsageError(f"--format: there is no {form[:40]!r}; there are: {', '.join(Format)}")
+    if form is not None and form not in (*Format, *Tool):
+        raise UsageError(f"--format: there is no {form[:40]!r}; there are: {', '.join((*Format, *Tool))}")
     if file == STDOUT and (form is None or as_json):
         raise UsageError("to stdout: say --format, and leave out --json: stdout is the export itself")
+    suffix, suffixes = Path(file).suffix.lower(), (*(f".{one}" for one in Format), *SUFFIXES)
+    if form is None and suffix not in suffixes:
+        raise UsageError(
+            f"{file}: the name does not say in which format; it ends with one of {', '.join(suffixes)}, or say --format"
+        )
+    tool = SUFFIXES.get(suffix) if form is None else Tool(form) if form in tuple(Tool) else None
+    wanted = filters(suite, case, device, outcome, build, run, since)
+    if trial is not None:
+        wanted["trial_id"] = _trial_id(results_text, trial)
+    if tool is not None:
+        _export_to_tool(file, tool, results_text, wanted, as_json=as_json)
+        return
     chosen = Format(form) if form is not None else format_of(Path(file))
-    records = _done(results_text, filters(suite, case, device, outcome, build, run, since))
+    records = _done(results_text, wanted)
     if file == STDOUT:
         write_records(sys.stdout.buffer, records, chosen)
         sys.stdout.buffer.flush()
@@ -56,6 +90,41 @@ def export(
         print_json({"path": file, "format": chosen.value, "trials": len(records)})
     else:
         typer.echo(f"{file}: {_count(len(records))}")
+
+
+def _export_to_tool(file: str, tool: Tool, results_text: str, wanted: dict[str, object], *, as_json: bool) -> None:
+    from harness.report.exports.tools import SEVERAL, one_file, several_files, write_several, write_whole
+    from harness.store.database import ResultStore
+
+    if tool in SEVERAL and file == STDOUT:
+        raise UsageError(f"--format {tool} is several files; name a folder, or the begin of their names")
+    records = _done(results_text, wanted)
+    with ResultStore.open_existing(parse_results(results_text)) as store:
+        if tool in SEVERAL:
+            paths = [str(path) for path in write_several(Path(file), several_files(tool, store, records))]
+        else:
+            data = one_file(tool, store, records)
+            if file == STDOUT:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+                return
+            write_whole(Path(file), data)
+            paths = [file]
+    if as_json:
+        print_json({"paths": paths, "format": tool.value, "trials": len(records)})
+    else:
+        for path in paths[:MAX_LISTED]:
+            typer.echo(f"{path}: of {_count(len(records))}")
+        if len(paths) > MAX_LISTED:
+            typer.echo(f"and {len(paths) - MAX_LISTED} more files beside it")
+
+
+def _trial_id(results_text: str, word: str) -> str:
+    from harness.cli.explain import find_trial
+    from harness.store.database import ResultStore
+
+    with ResultStore.open_existing(parse_results(results_text)) as store:
+        return find_trial(store, word).trial_id
 
 
 def import_files(

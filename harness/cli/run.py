@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harness.bench.confirm import Confirmed
     from harness.bench.run_options import RunOptions
     from harness.bench.suite import Suite
+    from harness.report.run_pages import Drawn
 
 
 def run(
@@ -91,7 +92,7 @@ def run(
         phones = asyncio.run(expand(words))
         for phone in phones:
             try:
-                result, page = _run_on(suite, phone, results, options, resume=resume)
+                result, drawn = _run_on(suite, phone, results, options, resume=resume)
             except DeviceError as error:
                 # the other phones have nothing to do with it
                 if len(phones) == 1:
@@ -99,10 +100,11 @@ def run(
                 talk(f"error: --device={phone.text}: {error}")
                 code = max(code, exits.DEVICE)
                 continue
-            told.append(_for_machines(result, page))
-            if not as_json and page is not None:
+            told.append(_for_machines(result, drawn))
+            if not as_json and drawn is not None:
                 _print_summary(results, result)
-                typer.echo(f"report: {page}")
+                talk(f"this run alone: {drawn.run_page}")
+                typer.echo(f"report: {drawn.index}")
             code = max(code, _exit_code(result))
             if confirm:
                 confirmed = _confirm(phone, results, options, confirm_limit, as_json=as_json)
@@ -123,19 +125,19 @@ def run(
 
 def _run_on(
     suite: Suite, phone: DeviceWord, results: Results, options: RunOptions, *, resume: bool
-) -> tuple[RunResult, Path | None]:
-    """The suite on one phone, and the page with its report; None where nothing was run that counts."""
+) -> tuple[RunResult, Drawn | None]:
+    """The suite on one phone, and the pages that tell of it; None where nothing was run that counts."""
     from harness.bench.conductor import run_suite
-    from harness.report.build import build_report
+    from harness.report.run_pages import draw_after_run
 
     with RunDisplay() as display:
         result = asyncio.run(run_suite(suite, phone, results, display, options, resume=resume))
         if not result.counted:
             return result, None
         display.step("draw the report", 0, 1)
-        page = build_report(results, run_id=result.run_id).index
+        drawn = draw_after_run(results, result.run_id)
         display.step("draw the report", 1, 1)
-    return result, page
+    return result, drawn
 
 
 def _confirm(
@@ -160,10 +162,11 @@ def _print_summary(results: Results, result: RunResult) -> None:
     print_table(HEADINGS, rows, right=HEADINGS[5:])
 
 
-def _for_machines(result: RunResult, page: Path | None) -> dict[str, object]:
+def _for_machines(result: RunResult, drawn: Drawn | None) -> dict[str, object]:
     return {
         "run_id": result.run_id,
-        "report": None if page is None else str(page),
+        "report": None if drawn is None else str(drawn.index),
+        "run_page": None if drawn is None else str(drawn.run_page),
         "trials": [asdict(record) for record in result.records],
         "not_run": [{"trial": one.planned.name, "reason": one.reason} for one in result.not_run],
     }

@@ -39,6 +39,7 @@ NightStarts = Annotated[
     str, typer.Option("--night-starts-utc", metavar="HH:MM", help="When one night ends and the next begins.")
 ]
 SeriesText = Annotated[str, typer.Argument(metavar="SERIES", help="As listed, or a part that only one series has.")]
+WEBHOOK_VARIABLE = "HARNESS_WEBHOOK"
 DEFAULT_STARTS = NIGHT_STARTS_UTC.strftime("%H:%M")
 
 
@@ -167,6 +168,56 @@ def triage(
     if as_json:
         print_json(asdict(note) | {"first_bad": note.first_bad.isoformat(), "at": note.at.isoformat()})
     talk(f"{note.series}, change of {note.first_bad}: {note.state} ({note.reason}), says {note.author}")
+
+
+@app.command("notify")
+def notify(
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            "--webhook",
+            metavar="URL",
+            envvar=WEBHOOK_VARIABLE,
+            show_envvar=False,
+            help=f"Where to; better in {WEBHOOK_VARIABLE}: arguments are seen by every user of the host.",
+        ),
+    ] = None,
+    results_text: ResultsText = DEFAULT_FOLDER,
+    as_of: AsOf = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the message (JSON); send and remember nothing.")
+    ] = False,
+    retry_for: Annotated[
+        float,
+        typer.Option("--retry-for", min=0, max=3600, metavar="SECONDS", help="While the webhook is busy or away."),
+    ] = 120,
+    min_trials: MinTrials = MIN_TRIALS,
+    night_starts: NightStarts = DEFAULT_STARTS,
+    as_json: AsJson = False,
+) -> None:
+    """Send the verdicts that changed since the last message to a webhook, Slack's or your own; nothing if none did."""
+    from harness.bench.nightly_verdicts import verdicts_of
+    from harness.report.exports.tools import demo_cases
+    from harness.report.notify import notify as send
+    from harness.report.notify import would_say
+    from harness.store.database import ResultStore
+
+    if webhook is None and not dry_run:
+        raise UsageError(f"say where to: {WEBHOOK_VARIABLE}, or --webhook URL")
+    night, options = _night(as_of, "--as-of"), _options(min_trials, night_starts)
+    with ResultStore.open_existing(parse_results(results_text)) as store:
+        found, demo, folder = verdicts_of(store, as_of=night, options=options), demo_cases(store), store.folder
+    if dry_run or webhook is None:
+        told = would_say(folder, found, webhook, demo=demo)
+        talk(f"{told.changed} changed; nothing was sent")
+        if told.message is not None:
+            typer.echo(told.message.decode())
+        return
+    told = send(folder, found, webhook, retry_for_s=retry_for, demo=demo)
+    if as_json:
+        print_json({"sent": told.sent, "changed": told.changed})
+    else:
+        typer.echo(f"sent: {told.changed} changed" if told.sent else "nothing new: nothing was sent")
 
 
 def _must_be_of(all_histories: Sequence[CaseHistory], key: SeriesKey, night: date) -> None:

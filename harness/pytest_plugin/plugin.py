@@ -280,7 +280,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if live is None or not live.run_ids:
         return
     from harness.analysis.summary import counted
-    from harness.report.build import build_report
+    from harness.report.run_pages import draw_after_run
     from harness.report.table import HEADINGS, summary_table
     from harness.store.database import ResultStore
 
@@ -291,7 +291,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     terminalreporter.section("loads")
     _write_table(terminalreporter, [HEADINGS, *(row.cells for row in summary_table(frame))])
-    terminalreporter.write_line(f"report: {build_report(live.results, run_id=drawn['run_id'].iloc[-1]).index}")
+    pages = draw_after_run(live.results, drawn["run_id"].iloc[-1])
+    terminalreporter.write_line(f"this run alone: {pages.run_page}")
+    terminalreporter.write_line(f"report: {pages.index}")
     _write_verdicts(terminalreporter, config)
 
 

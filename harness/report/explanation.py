@@ -14,13 +14,14 @@ from harness.core.phone import PhoneKind
 from harness.core.record import TrialRecord, TrialState
 from harness.core.units import format_bytes
 from harness.report.advice_words import advice_lines
-from harness.report.outcome_words import FAMILIES, LAST_STEP, NEXT, RULES, SOUGHT, STEPS
+from harness.report.outcome_words import FAMILIES, LAST_STEP, NEXT, RULES, SOUGHT, STEPS, known_outcome
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 # A line of the time line that is shorter than this is told in milliseconds.
 _SHORT_NS = 10 * NS_PER_S
 MAX_LINE_CHARS = 300
+_STRANGE = "This program does not know that outcome: a newer harness wrote the record, and can explain it."
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,15 @@ def _end(record: TrialRecord) -> Iterator[str]:
         yield f"Over the limits of the suite: {_short(record.broken_limits)}"
     if record.cut_short:
         yield "It was cut short with its run; `harness run --resume` runs it again, and that attempt counts instead."
-    if (outcome := _outcome(record)) is not None:
-        yield FAMILIES[outcome.family]
+    outcome = _outcome(record)
+    yield _STRANGE if outcome is None else FAMILIES[outcome.family]
 
 
 def _why(record: TrialRecord) -> Iterator[str]:
     outcome = _outcome(record)
     if outcome is None:
-        yield "A trial that still runs, or whose process is gone, has no verdict; the next run closes the latter."
+        if record.outcome is None:
+            yield "A trial that still runs, or whose process is gone, has no verdict; the next run closes the latter."
         return
     yield f"The rule: {RULES[outcome]}"
     decisive = [item for item in record.evidence if item.decisive]
@@ -233,6 +235,8 @@ def _files(record: TrialRecord, files: Sequence[str]) -> Iterator[str]:
 
 def _next(record: TrialRecord, advice: Sequence[Advice]) -> Iterator[str]:
     outcome = _outcome(record)
+    if outcome is None and record.outcome is not None:
+        return
     if outcome is None:
         yield "Wait for it, or run again: an abandoned trial is closed."
     elif advice:
@@ -244,7 +248,7 @@ def _next(record: TrialRecord, advice: Sequence[Advice]) -> Iterator[str]:
 def _outcome(record: TrialRecord) -> Outcome | None:
     if record.state != TrialState.DONE.value or record.outcome is None:
         return None
-    return Outcome(record.outcome)
+    return known_outcome(record.outcome)
 
 
 def _short(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,7 +99,9 @@ def style(theme: Theme) -> Iterator[None]:
         "legend.labelcolor": theme.text,
         "legend.frameon": False,
     }
-    with mpl.rc_context(settings):
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # names may be in any script: the reader's machine has the glyphs, the layout does with estimated widths
+        warnings.filterwarnings("ignore", r"(Glyph \d+ |Matplotlib currently does not support )", UserWarning)
         yield
 
 

@@ -31,7 +31,12 @@ _VARIABLES = {colour: f"var(--{role})" for role, colour in _BY_ROLE.items()}
 _COLOUR = re.compile("|".join(_VARIABLES))
 _HEAD = re.compile(r"^.*?<svg[^>]*?viewBox=\"([^\"]*)\"[^>]*>", re.DOTALL)
 _METADATA = re.compile(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
+"""What is not in a tag is text, perhaps from outside, and stays as it is; in tags matplotlib escapes `>`."""
 _ID = re.compile(r"(\bid=\"|url\(#|href=\"#)([a-zA-Z][\w.-]*)")
+_PATH_BREAK = re.compile(r" \n(?=[MLz])")
+_PLACES = "n-"
+"""Begins the ids of places of the page."""
 
 
 def inline_svg(figure: Figure, label: str, prefix: str) -> Markup:
@@ -43,8 +48,16 @@ def inline_svg(figure: Figure, label: str, prefix: str) -> Markup:
     target = StringIO()
     figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
     drawn = _METADATA.sub("", target.getvalue())
-    drawn = _ID.sub(lambda found: f"{found[1]}{'' if found[2].startswith('n-') else prefix + '-'}{found[2]}", drawn)
-    drawn = _COLOUR.sub(lambda found: _VARIABLES[found[0]], drawn)
     attributes = f'class="figure" role="img" aria-label="{escape(label)}"'
-    drawn = _HEAD.sub(lambda found: f'<svg {attributes} viewBox="{found[1]}">', drawn, count=1)
-    return Markup(font_names(drawn))  # noqa: S704  # matplotlib escapes texts; label is escaped
+    head = _HEAD.match(drawn)
+    assert head is not None, "matplotlib begins with it"
+
+    def own_id(found: re.Match[str]) -> str:
+        return found[0] if found[2].startswith(_PLACES) else f"{found[1]}{prefix}-{found[2]}"
+
+    def of_page(found: re.Match[str]) -> str:
+        tag = font_names(_ID.sub(own_id, found[0]))
+        return _PATH_BREAK.sub("", _COLOUR.sub(lambda colour: _VARIABLES[colour[0]], tag))
+
+    body = _TAG.sub(of_page, drawn[head.end() :])
+    return Markup(f'<svg {attributes} viewBox="{head[1]}">{body}')  # noqa: S704  # texts are escaped

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from harness.core.outcome import Outcome
 from harness.report.figures_style import MIB, Theme, width_in
-from harness.report.words import case_text, device_text, duration_text, mib_text, outcomes_text, rows_of
+from harness.report.words import case_text, device_text, drawable, duration_text, mib_text, outcomes_text, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ class _Bar:
 def summary_figure(summary: pd.DataFrame, theme: Theme) -> Figure:
     """Draws within `style(theme)` the rows of `summarize` that belong to one kind of phone."""
     rows = rows_of(summary)
-    devices = {device_text(row) for row in rows}
+    devices = {drawable(device_text(row)) for row in rows}
     labels = [_label(row, with_device=len(devices) > 1) for row in rows]
     heights = [max(2, len(label)) * LINE_IN + 0.16 for label in labels]
     head_in, foot_in, body_in = 0.95, 0.6, sum(heights)
@@ -82,9 +82,9 @@ def summary_figure(summary: pd.DataFrame, theme: Theme) -> Figure:
 
 
 def _label(row: Mapping[str, Any], *, with_device: bool) -> list[str]:
-    case = case_text(row["case"], gpu_emulated=row["gpu_emulated"])
+    case = case_text(drawable(row["case"]), gpu_emulated=row["gpu_emulated"])
     lines = _wrapped(case) or ["?"]
-    return [*lines, *textwrap.wrap(device_text(row), LABEL_CHARACTERS)] if with_device else lines
+    return [*lines, *textwrap.wrap(drawable(device_text(row)), LABEL_CHARACTERS)] if with_device else lines
 
 
 def _wrapped(case: str) -> list[str]:
@@ -157,7 +157,7 @@ def _draw_panel(
         text = axes.text(
             0,
             center,
-            "\n".join(textwrap.wrap(bar.text, 44)),
+            "\n".join(textwrap.wrap(drawable(bar.text), 44)),
             va="center",
             fontsize=8.5,
             color=theme.death if bar.failed else theme.text,

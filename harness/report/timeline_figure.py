@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.analysis.timeline import origin_ns, with_gaps
-from harness.core.outcome import EMULATED_GPU, Family, Outcome
+from harness.analysis.timeline import with_gaps
+from harness.core.outcome import EMULATED_GPU
 from harness.core.record import TrialRecord
 from harness.core.telemetry import Source
 from harness.report.figures_style import MIB, Theme, width_in
-from harness.report.words import case_text, device_text, mib_text
+from harness.report.timeline_parts import FAR_LIMIT, Span, Trial, end_marker, levels, spans, trial_origin_ns
+from harness.report.words import case_text, device_text, drawable, mib_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,25 +31,8 @@ STRIP_ROW_IN = 0.2
 NAME_INDENT_IN = 0.05
 """Room on either side of a phase's name."""
 TITLE_CHARACTERS = 78
-FAR_LIMIT = 2.0
-"""A limit above this many times the data's maximum is told at the top edge; drawn, it would squash the data."""
 
-_DIED = {Outcome.JETSAM, Outcome.BAD_ALLOC, Outcome.ABORTED, Outcome.GPU_FAULT, Outcome.CRASHED}
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A record with its readings (a frame as of `read_parquet`)."""
-
-    record: TrialRecord
-    readings: pd.DataFrame
-
-
-@dataclass(frozen=True)
-class _Span:
-    name: str
-    begin_s: float
-    end_s: float
+__all__ = ["Trial", "timeline_figure"]
 
 
 def timeline_figure(trials: Sequence[Trial], chosen: str, theme: Theme) -> Figure:
@@ -62,23 +44,23 @@ def timeline_figure(trials: Sequence[Trial], chosen: str, theme: Theme) -> Figur
     for trial in sorted(trials, key=lambda trial: trial is bold):
         end_s, top_mib = _extend((end_s, top_mib), _draw_lines(plot, trial, theme, bold=trial is bold))
     end_s, top_mib = _extend((end_s, top_mib), _draw_host(plot, bold, theme))
-    spans = _spans(bold, end_s)
-    end_s = max([end_s, *(span.end_s for span in spans)]) or 1.0
+    phases = spans(bold, end_s)
+    end_s = max([end_s, *(span.end_s for span in phases)]) or 1.0
     top_mib = top_mib or 1.0
 
     limit_mib = None if bold.record.footprint_limit_bytes is None else bold.record.footprint_limit_bytes / MIB
     near = limit_mib is not None and limit_mib <= FAR_LIMIT * top_mib
     plot.set_ylim(0, max(top_mib, limit_mib if near and limit_mib is not None else 0) * 1.15)
     reserve = _draw_end(figure, plot, bold, theme)
-    names = _name_phases(figure, strip, spans, theme)
+    names = _name_phases(figure, strip, phases, theme)
     widths_in = [width_in(figure, name) + 2 * NAME_INDENT_IN for name in names]
     # the name of a phase that begins late must not run out of the picture
-    named_to = [span.begin_s / (1 - width / AXES_IN) for span, width in zip(spans, widths_in, strict=True)]
+    named_to = [span.begin_s / (1 - width / AXES_IN) for span, width in zip(phases, widths_in, strict=True)]
     x_max = max([end_s / (1 - reserve) if reserve else end_s * 1.02, *named_to])
     plot.set_xlim(0, x_max)
     if limit_mib is not None:
         _draw_limit(plot, limit_mib, theme, near=near)
-    for index, span in enumerate(spans):
+    for index, span in enumerate(phases):
         plot.axvspan(span.begin_s, span.end_s, color=theme.bands[index % 2], linewidth=0, zorder=0)
     plot.set_xlabel("seconds since the trial began (app's clock)")
     plot.set_ylabel("MiB")
@@ -87,7 +69,7 @@ def timeline_figure(trials: Sequence[Trial], chosen: str, theme: Theme) -> Figur
 
     title = _title(bold.record, len(trials))
     head_in = 0.25 + 0.2 * len(title)
-    strip_rows = _draw_strip(strip, spans, names, widths_in, x_max / AXES_IN, theme)
+    strip_rows = _draw_strip(strip, phases, names, widths_in, x_max / AXES_IN, theme)
     strip_in = STRIP_ROW_IN * strip_rows
     height = head_in + strip_in + PLOT_HEIGHT_IN + FOOT_IN
     figure.set_size_inches(WIDTH_IN, height)
@@ -113,8 +95,7 @@ def _extend(known: tuple[float, float], new: tuple[float, float]) -> tuple[float
 
 
 def _seconds(times_ns: pd.Series[int], trial: Trial) -> pd.Series[float]:
-    origin = origin_ns(trial.record.phases, trial.readings) or 0
-    return ((times_ns - origin) / 1e9).astype("float64")
+    return ((times_ns - trial_origin_ns(trial)) / 1e9).astype("float64")
 
 
 def _mib(values: pd.Series[int]) -> pd.Series[float]:
@@ -161,45 +142,23 @@ def _draw_host(plot: Axes, trial: Trial, theme: Theme) -> tuple[float, float]:
     return float(times.max()), float(values.max())
 
 
-def _spans(trial: Trial, end_s: float) -> list[_Span]:
-    """The phases; one that the process did not live to end lasts to the last thing known. Those that follow others of
-    the same name, as copies do, are one span with them.
-    """
-    origin = origin_ns(trial.record.phases, trial.readings) or 0
-    spans = []
-    for name, group in groupby(trial.record.phases, key=lambda phase: phase.name):
-        phases = list(group)
-        last_end_ns = phases[-1].end_ns
-        begin = (phases[0].begin_ns - origin) / 1e9
-        end = max(begin, end_s) if last_end_ns is None else (last_end_ns - origin) / 1e9
-        count = f" × {len(phases)}" if len(phases) > 1 else ""
-        spans.append(_Span(name + count + ("…" if last_end_ns is None else ""), begin, end))
-    return spans
-
-
-def _name_phases(figure: Figure, strip: Axes, spans: list[_Span], theme: Theme) -> list[Text]:
+def _name_phases(figure: Figure, strip: Axes, phases: list[Span], theme: Theme) -> list[Text]:
     """The names, not yet in their places."""
     strip.set_axis_off()
-    return [strip.text(0, 0, span.name, fontsize=8, color=theme.text, va="center") for span in spans]
+    return [strip.text(0, 0, span.name, fontsize=8, color=theme.text, va="center") for span in phases]
 
 
 def _draw_strip(
-    strip: Axes, spans: list[_Span], names: list[Text], widths_in: list[float], scale: float, theme: Theme
+    strip: Axes, phases: list[Span], names: list[Text], widths_in: list[float], scale: float, theme: Theme
 ) -> int:
-    """Puts the names above the plot, right of the mark of their begin; returns the number of rows.
+    """Puts the names above the plot, right of the marks of their begins; returns the number of rows.
 
-    A mark goes from its name down to the plot. So that none crosses a name, a phase stands above every later one that
-    begins within the width of its own name. `scale` is in seconds per inch.
+    `scale` is in seconds per inch.
     """
-    widths = [width * scale for width in widths_in]
-    levels = [0] * len(spans)
-    for index in reversed(range(len(spans))):
-        end = spans[index].begin_s + widths[index]
-        below = [levels[later] for later in range(index + 1, len(spans)) if spans[later].begin_s < end]
-        levels[index] = max(below, default=-1) + 1
-    rows = max(levels, default=0) + 1
+    of_names = levels([span.begin_s for span in phases], [width * scale for width in widths_in])
+    rows = max(of_names, default=0) + 1
     strip.set_ylim(0, rows)
-    for index, (span, name, level) in enumerate(zip(spans, names, levels, strict=True)):
+    for index, (span, name, level) in enumerate(zip(phases, names, of_names, strict=True)):
         name.set_position((span.begin_s + NAME_INDENT_IN * scale, level + 0.5))
         strip.axvspan(span.begin_s, span.end_s, color=theme.bands[index % 2], linewidth=0, zorder=0)
         strip.plot([span.begin_s] * 2, [0, level + 1], color=theme.muted, linewidth=0.6, zorder=1)
@@ -208,13 +167,12 @@ def _draw_strip(
 
 def _draw_end(figure: Figure, plot: Axes, trial: Trial, theme: Theme) -> float:
     """Marks how the trial ended, if not well; returns the share of the width that its text needs on the right."""
-    outcome = Outcome(trial.record.outcome or Outcome.UNKNOWN)
+    marker = end_marker(trial.record)
     app = trial.readings[(trial.readings["source"] == Source.APP.value) & trial.readings["footprint_bytes"].notna()]
-    if outcome.family is Family.MEASURED or app.empty:
+    if marker is None or app.empty:
         return 0.0
     last = app.sort_values("t_ns").tail(1)
     time, value = float(_seconds(last["t_ns"], trial).iloc[0]), float(_mib(last["footprint_bytes"]).iloc[0])
-    marker = "X" if outcome in _DIED else "D"
     plot.plot(
         [time],
         [value],
@@ -226,7 +184,7 @@ def _draw_end(figure: Figure, plot: Axes, trial: Trial, theme: Theme) -> float:
         zorder=6,
     )
     text = plot.annotate(
-        f"{outcome.value}\nlast seen at\n{mib_text(value * MIB)}",
+        f"{drawable(trial.record.outcome or 'unknown')}\nlast seen at\n{mib_text(value * MIB)}",
         (time, value),
         xytext=(10, 0),
         textcoords="offset points",
@@ -271,9 +229,9 @@ def _title(record: TrialRecord, trials: int) -> list[tuple[str, bool]]:
         }
     )
     mark = "VIRTUAL: not an iPhone's figures · " if record.device_kind == "virtual" else ""
-    case = case_text(record.case, gpu_emulated=record.backend_effective == EMULATED_GPU)
+    case = case_text(drawable(record.case), gpu_emulated=record.backend_effective == EMULATED_GPU)
     shown = f"trial {record.trial_id}" + (f" (bold) of {trials}" if trials > 1 else "")
-    below = f"{mark}{device} · iOS {record.device_os_version} · {shown}"
+    below = drawable(f"{mark}{device} · iOS {record.device_os_version} · {shown}")
     return [
         *((line, True) for line in textwrap.wrap(case, TITLE_CHARACTERS)),
         *((line, False) for line in textwrap.wrap(below, TITLE_CHARACTERS + 25)),

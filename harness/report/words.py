@@ -8,9 +8,22 @@ from typing import Any
 
 import pandas as pd
 
+from harness.core.text import printable
 from harness.core.units import BYTES_PER_UNIT, format_bytes
 
 MISSING = "–"
+MAX_DRAWN_CHARS = 200
+"""Of one text in a figure; a name may have ten thousand."""
+METRIC_WORDS: Mapping[str, str] = {
+    "peak_footprint_bytes": "Peak footprint",
+    "peak_resident_bytes": "Peak resident",
+    "leftover_footprint_bytes": "Left after unload",
+    "load_ns": "Load",
+    "ttft_ns": "First token",
+    "prefill_tokens_per_s": "Prefill",
+    "decode_tokens_per_s": "Decode",
+}
+"""Metrics as people call them."""
 _NOT_PLAIN = re.compile(r"[^a-z0-9]+")
 
 
@@ -77,3 +90,9 @@ def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def slug(text: str) -> str:
     """A file name's part: lower-case letters, digits and dashes; `case` if nothing is left."""
     return _NOT_PLAIN.sub("-", text.lower()).strip("-")[:80] or "case"
+
+
+def drawable(text: str) -> str:
+    """A text from outside as a figure can show it: one line, nothing that has no glyph, not too long."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= MAX_DRAWN_CHARS else f"{line[: MAX_DRAWN_CHARS - 1]}…"

@@ -60,7 +60,10 @@ def test_run_prints_a_table_and_the_page(desk: Path) -> None:
     assert "virtual" in done.stdout
     page = desk / done.stdout.strip().splitlines()[-1].removeprefix("report: ")
     assert "virtual" in page.read_text()
-    assert (page.parent / "summary.svg").is_file()
+    (run_page,) = page.parent.glob("runs/*/index.html")
+    assert f'href="{run_page.relative_to(page.parent)}"' in page.read_text()
+    assert f"this run alone: {run_page.relative_to(desk)}" in done.stderr
+    assert (run_page.parent / "summary.svg").is_file()
 
 
 def test_run_as_json(desk: Path) -> None:

@@ -77,7 +77,8 @@ def check_broken_limit(desk: Path, done: subprocess.CompletedProcess[str]) -> No
     assert "over the limits: max_peak_footprint 1 MiB: measured" in done.stderr
     assert "1 of 1 trials broke a limit of the suite" in done.stderr
     assert "over limits: 1 of 1" in done.stdout
-    page = (desk / "results/report/index.html").read_text()
+    (run_page,) = (desk / "results/report/runs").glob("*/index.html")
+    page = run_page.read_text()
     assert "Over the limits: max_peak_footprint 1 MiB: measured" in page
     assert "1 warm-up trial is not counted." in page
     with ResultStore.open(desk / "results") as store:

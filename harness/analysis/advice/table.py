@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.analysis.advice import backend, load, phone, sources, walls
 from harness.analysis.advice.facts import Facts, Finding
 from harness.core.model_file import ModelFile
+from harness.core.outcome import Outcome
 from harness.core.record import TrialRecord, TrialState
 
 
@@ -80,13 +81,16 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+_KNOWN = frozenset(outcome.value for outcome in Outcome)
+
+
 def advise(record: TrialRecord, neighbours: Iterable[TrialRecord] = (), model: ModelFile | None = None) -> list[Advice]:
-    """What the trial's evidence advises; nothing for one that has not ended.
+    """What the trial's evidence advises; nothing for one that has not ended, or ended in a way not known here.
 
     `neighbours` are any other trials: those on another class of phone are left out. `model` is what the trial's model
     file says of itself, where the file is at hand; rules that need it are silent without.
     """
-    if record.state != TrialState.DONE or record.outcome is None:
+    if record.state != TrialState.DONE or record.outcome not in _KNOWN:
         return []
     facts = Facts.of(record, neighbours, model)
     found = ((rule, rule.find(facts)) for rule in RULES)

@@ -13,7 +13,7 @@ from harness.report.site.pages import Page
 def plan(data: SiteData, folder: Path) -> Iterator[Page]:
     """All of them; `folder` is where they will be, from which links to raw files go."""
     trials = trial_pages.chosen(data)
-    yield entry.page(data)
+    yield entry.page(data, folder)
     yield from series_pages.pages(data, trials)
     yield from trial_pages.pages(data, trials, folder)
     yield from comparison_pages.pages(data, trials)
