@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +68,23 @@ def newest_run(connection: Connection) -> set[str]:
     return set(connection.execute(select(trials.c.run_id).order_by(trials.c.trial_id.desc()).limit(1)).scalars())
 
 
+def _check_ids(runs: Collection[str]) -> None:
+    if not all(_TIME_ID.fullmatch(run_id) for run_id in runs):
+        raise ValueError("another's ids")
+
+
 def rows_of_runs(connection: Connection, runs: Collection[str]) -> dict[str, Sequence[Mapping[str, Any]]]:
     """Run → its rows, in order of their ids."""
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     if not runs:
         return {}
     query = select(*(trials.c[name] for name in COLUMNS)).where(trials.c.run_id.in_(runs)).order_by(trials.c.trial_id)
-    if all(_TIME_ID.fullmatch(run_id) for run_id in runs):
-        # there is no index of runs, and older trials need no look
-        query = query.where(trials.c.trial_id >= min(runs))
+    with contextlib.suppress(ValueError):
+        # of ids that tell no day there is no begin
+        _check_ids(runs)
+        # there is no index of runs, and older trials need no look; a day, for a clock may be set back in a run
+        begin = datetime.strptime(min(runs)[:8], "%Y%m%d").replace(tzinfo=UTC) - timedelta(days=1)
+        query = query.where(trials.c.trial_id >= f"{begin:%Y%m%d}")
     for row in connection.execute(query).mappings():
         found[row["run_id"]].append(dict(row))
     return dict(found)

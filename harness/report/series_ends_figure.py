@@ -41,7 +41,6 @@ def ends_figure(picture: EndsPicture, theme: Theme) -> Frame:
         frame.text(scale.right + 6, base + _FULL / 2, strip.outcome, color=theme.text, size=SMALL_PT)
     frame.draw_gaps((), picture.absent)
     frame.draw_frame("a strip for each end; its height is the share of the night's trials")
-    frame.draw_key([("absent", "did not run")] if picture.absent else [])
     return frame
 
 

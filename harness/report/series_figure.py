@@ -23,7 +23,7 @@ JOINED_DAYS = 4
 def series_figure(picture: SeriesPicture, theme: Theme) -> Frame:
     """Draws within `style(theme)`."""
     scale, values = picture.scale, picture.values
-    frame = Frame(scale, HEIGHT, picture.marks, theme)
+    frame = Frame(scale, HEIGHT, picture.marks, theme, picture.lane_names)
     for band in picture.bands:
         low, high = values.y([band.low, band.high])
         left, right = scale.x(band.first - 0.5), scale.x(band.last + 0.5)
@@ -40,7 +40,7 @@ def series_figure(picture: SeriesPicture, theme: Theme) -> Frame:
     frame.line([_level_line(level, scale, values) for level in picture.levels], edgecolor=theme.text, linewidth=1.2)
     frame.draw_gaps(picture.unmeasured, picture.absent)
     frame.draw_frame(values.headline)
-    frame.draw_key(list(_key(picture)))
+    frame.draw_key()
     return frame
 
 
@@ -83,20 +83,3 @@ def _joined(track: Track, places: NDArray[np.float64], days: Mapping[int, int]) 
 def _level_line(level: Level, scale: NightScale, values: ValueScale) -> NDArray[np.float64]:
     y = float(values.y([level.value])[0])
     return np.array([[scale.x(level.first - 0.5), y], [scale.x(level.last + 0.5), y]])
-
-
-def _key(picture: SeriesPicture) -> Iterator[tuple[str, str]]:
-    lanes = sorted({track.lane for track in picture.tracks})
-    for lane in lanes:
-        yield str(lane), picture.lane_names[lane] if picture.lane_names else "median of a night"
-    if any(any(track.short) for track in picture.tracks):
-        yield f"short{lanes[0]}", "of few trials"
-    yield "spread", "middle half"
-    if picture.levels:
-        yield "level", "level"
-    if picture.bands:
-        yield "band", "expected"
-    if picture.unmeasured:
-        yield "cross", "no figure"
-    if picture.absent:
-        yield "absent", "did not run"

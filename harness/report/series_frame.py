@@ -43,9 +43,14 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 class Frame:
-    """A figure whose plot is `height` points high; y counts from the bottom of the plot."""
+    """A figure whose plot is `height` points high; y counts from the bottom of the plot.
 
-    def __init__(self, scale: NightScale, height: float, marks: Sequence[Mark], theme: Theme) -> None:
+    `key`: what tells lanes apart, if there are several; the other signs are explained by the page, once for all.
+    """
+
+    def __init__(
+        self, scale: NightScale, height: float, marks: Sequence[Mark], theme: Theme, key: Sequence[str] = ()
+    ) -> None:
         self.scale = scale
         self.height = height
         self.theme = theme
@@ -53,8 +58,9 @@ class Frame:
         rows = max((row for _, row, _ in self._labels), default=-1) + 1
         self.top = HEAD + rows * LABEL_ROW
         """From the figure's upper edge to the plot, in points."""
-        self.total = self.top + height + GAP_ROW + DATES + KEY
-        self._bottom = GAP_ROW + DATES + KEY
+        self._bottom = GAP_ROW + DATES + (KEY if key else 0.0)
+        self.total = self.top + height + self._bottom
+        self._key = key
         self.figure = Figure(figsize=(WIDTH / POINTS_PER_INCH, self.total / POINTS_PER_INCH), dpi=POINTS_PER_INCH)
         self._marks = marks
 
@@ -157,33 +163,13 @@ class Frame:
     def _cross(self) -> dict[str, Any]:
         return {"edgecolor": self.theme.death, "linewidth": 1.1}
 
-    def draw_key(self, entries: Sequence[tuple[str, str]]) -> None:
-        """What the signs mean: `(sign, words)`; a sign is one of the names below."""
-        theme, x, y = self.theme, LEFT, -GAP_ROW - DATES - KEY / 2 - 1
-        for sign, words in entries:
-            at = np.array([[x + 7, y]])
-
-            def beside(right: float, up: float, at: FloatArray = at) -> tuple[FloatArray, FloatArray]:
-                reach = np.array([right, up])
-                return at - reach, at + reach
-
-            if sign == "cross":
-                for rise in (3, -3):
-                    self.strokes(*beside(3, rise), **self._cross)
-            elif sign == "absent":
-                self.boxes(*beside(6, 1.5), theme.muted)
-            elif sign == "band":
-                self.boxes(*beside(6, 5), theme.bands[1])
-            elif sign == "level":
-                self.strokes(*beside(7, 0), edgecolor=theme.text, linewidth=1.2)
-            elif sign == "spread":
-                self.strokes(*beside(0, 5), edgecolor=theme.footprint, linewidth=1.6, alpha=0.5)
-            else:
-                color, square = track_looks(int(sign.removeprefix("short")), theme)
-                self.dots(at, 5, color, square=square)
-                if sign.startswith("short"):
-                    self.dots(at, 2.6, theme.background, square=square)
-            self.text(x + 18, y, words, color=theme.text, size=SMALL_PT)
+    def draw_key(self) -> None:
+        """The dots of each lane, and what it is."""
+        x, y = LEFT, -GAP_ROW - DATES - KEY / 2 - 1
+        for lane, words in enumerate(self._key):
+            color, square = track_looks(lane, self.theme)
+            self.dots(np.array([[x + 7, y]]), 5, color, square=square)
+            self.text(x + 18, y, words, color=self.theme.text, size=SMALL_PT)
             x += 18 + text_width(words, SMALL_PT) + 14
 
 

@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from harness.analysis.decision import SAME_CHANGE_NIGHTS
-from harness.bench.demo.events import PlantedEvent, Told
+from harness.bench.demo.events import PlantedEvent
+from harness.bench.demo.kinds import Told
 from harness.bench.demo.world import CASES, CLASSES
 from harness.core.outcome import Outcome
 from harness.core.record import TrialRecord

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from harness.analysis.metrics import METRIC_BY_NAME, Polarity, Quantity
 from harness.bench.demo.builds import AppBuild, Builds
-from harness.bench.demo.events import Plant, PlantedEvent
+from harness.bench.demo.events import PlantedEvent
+from harness.bench.demo.kinds import Plant
 from harness.bench.demo.world import (
     CASES,
     CLASSES,

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.analysis.series import OUTCOME
-from harness.bench.demo.events import DEFAULT_NIGHTS, FEWEST_NIGHTS, MOST_NIGHTS, Plant, planted
+from harness.bench.demo.events import DEFAULT_NIGHTS, FEWEST_NIGHTS, MOST_NIGHTS, planted
+from harness.bench.demo.kinds import Plant
 from harness.bench.demo.records import DemoRecord, demo_record, trial_id
 from harness.bench.demo.store import make_demo
 from harness.bench.demo.trials import COMPARED_TRIALS, DemoTrial, History

@@ -138,7 +138,7 @@ def test_a_night_without_a_figure_is_a_gap_and_marked(gappy: SiteData) -> None:
     # parted by the nights 5, 10 and 15, and by the new engine
     assert [piece.count("L") + 1 for piece in path_with(page, JOINING)] == [5, 4, 4, 4, 10]
     crosses = [piece for piece in path_with(page, "stroke: var(--death); stroke-width: 1.1") if "L" in piece]
-    assert len(crosses) == 2 * 2 + 2, "two strokes for each of two nights, and in the key"
+    assert len(crosses) == 2 * 2, "two strokes for each of two nights"
 
 
 def test_segments_are_never_joined_and_the_line_says_what_changed(gappy: SiteData) -> None:
@@ -177,7 +177,7 @@ def test_a_step_is_marked_with_levels_before_and_after(tmp_path: Path) -> None:
     assert "harness verdicts triage virtual/iPhone17,1/simulated/tiny/litert_lm/cpu/cold:load_ns" in page
     assert "last before b19, first since b20" in page
     levels = path_with(page, "stroke: var(--text); stroke-width: 1.2")
-    assert len(levels) == 3, "before, after, and in the key"
+    assert len(levels) == 2, "before and after"
 
 
 def test_nights_of_two_segments_are_two_rows_with_their_own_trials(tmp_path: Path) -> None:
