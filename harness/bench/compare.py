@@ -19,6 +19,7 @@ from harness.bench.labels import Labels
 from harness.bench.listener import Listener
 from harness.bench.plan import Case, PlannedTrial, cases_of
 from harness.bench.resume import new_run
+from harness.bench.run_note import noted
 from harness.bench.run_options import RunOptions
 from harness.bench.suite import Suite
 from harness.core.errors import UsageError
@@ -127,7 +128,7 @@ async def _open(
             listener.salvaged(record)
         opening = open_phone(word, transport=options.transport, lease_wait_s=options.lease_wait_s, tell=listener.note)
         async with opening as transport:
-            with new_run(store) as run:
+            with new_run(store) as run, noted(store.folder, run.run_id, listener) as listener:
                 book = ReportBook()
                 conductors = {}
                 for arm, side in sides.items():

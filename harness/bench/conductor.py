@@ -16,6 +16,7 @@ from harness.bench.listener import Listener
 from harness.bench.models import LocalModel, locate
 from harness.bench.plan import PlannedTrial, plan_trials
 from harness.bench.resume import Resumable, RunAtHand, new_run, resumed_run
+from harness.bench.run_note import noted
 from harness.bench.run_options import RunOptions
 from harness.bench.suite import Budget, ModelEntry, Suite
 from harness.bench.trial import TrialRunner
@@ -215,7 +216,7 @@ async def open_conductor(
             listener.salvaged(record)
         opening = open_phone(word, transport=options.transport, lease_wait_s=options.lease_wait_s, tell=listener.note)
         async with opening as transport:
-            with choose_run(store, transport.facts) as run:
+            with choose_run(store, transport.facts) as run, noted(store.folder, run.run_id, listener) as listener:
                 labels = Labels(run.run_id, options.build)
                 apps = Apps(transport, choice, store, labels, listener, keep=options.keep, preflight=options.preflight)
                 # who the phone is decides which app runs on it
