@@ -152,6 +152,8 @@ Made by `python -m harness.store.document`; schema version {SCHEMA_VERSION}. The
 | `report/` | pictures and page; disposable, rebuilt from the rest |
 | `.place` | this folder's own id. Not to be copied to another folder that is used with the same server |
 | `{NOTE}` | servers whose databases name files here, a line each, no passwords; `harness results gc` asks it |
+| `notified.json`, `.notify.lock` | what a webhook was told (`harness verdicts notify`) |
+| `.runs/<run>.now` | what a run is at just now; goes with it |
 | `.owners/`, `.runs/`, `.lock`, `.place.lock` | locks: who is at work. Worth nothing once all have ended |
 | `{SERVERS_LOCK}`, `{EXCHANGE_LOCK}` | likewise |
 
