@@ -398,7 +398,7 @@ def test_a_backup_that_is_there_already_stays(tmp_path: Path) -> None:
 def test_a_database_of_something_else_gets_no_tables(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "runs.db")) as other:
         other.execute("CREATE TABLE marathons (km REAL)")
-    with pytest.raises(StoreError, match="something else.*marathons"):
+    with pytest.raises(StoreError, match=r"something else.*marathons"):
         ResultStore.open(tmp_path)
     with closing(sqlite3.connect(tmp_path / "runs.db")) as other:
         assert other.execute("SELECT name FROM sqlite_schema").fetchall() == [("marathons",)]
