@@ -168,8 +168,8 @@ def write_parquet(path: Path, readings: Sequence[Reading]) -> None:
 def read_parquet(path: Path) -> pd.DataFrame:
     """Readings as a frame: `source` categorical, all else Int64 with `pandas.NA` where missing; sorted by `t_ns`.
 
-    Raises StoreError if the file is absent, damaged, too long or has other columns. What a file of an older harness lacks
-    is NA.
+    Raises StoreError if the file is absent, damaged, too long or has other columns. What a file of an older harness
+    lacks is NA.
     """
     import pandas as pd  # here: 1.5 s that a running trial does not need
 
