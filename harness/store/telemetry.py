@@ -27,6 +27,9 @@ PARQUET_SUFFIX = ".parquet"
 PART_SUFFIX = ".part"
 """A file that is still being written; renamed when it is complete and on disk."""
 
+MAX_READINGS = 20_000_000
+"""Of a file that is read: hours at 1 kHz from several sources. A small file can claim, and unpack to, far more."""
+
 _NEVER_NULL = ("source", "t_ns")
 
 
@@ -140,31 +143,40 @@ def recover(spool: Path) -> list[Reading]:
 
 
 def write_parquet(path: Path, readings: Sequence[Reading]) -> None:
-    """Writes readings, sorted by time, so that `path` is either complete and on disk or not there."""
+    """Writes readings, sorted by time, so that `path` is either complete and on disk or not there; else StoreError."""
     ordered = sorted(readings, key=lambda reading: (reading.t_ns, reading.source, reading.seq or 0))
     table = pa.Table.from_batches([_batch(ordered, path)]).cast(PARQUET_SCHEMA)
     part = path.with_name(path.name + PART_SUFFIX)
-    with part.open("wb") as file:
-        pq.write_table(
-            table,
-            file,
-            compression="zstd",
-            use_dictionary=["source"],  # type: ignore[arg-type]  # the stubs know only all columns or none
-            column_encoding=_ENCODING,
-        )
-    sync_file(part)
-    part.replace(path)
-    sync_folder(path.parent)
+    try:
+        with part.open("wb") as file:
+            pq.write_table(
+                table,
+                file,
+                compression="zstd",
+                use_dictionary=["source"],  # type: ignore[arg-type]  # the stubs know only all columns or none
+                column_encoding=_ENCODING,
+            )
+        sync_file(part)
+        part.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: the trial's telemetry cannot be written ({error}); its stream is kept beside it"
+        ) from error
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
     """Readings as a frame: `source` categorical, all else Int64 with `pandas.NA` where missing; sorted by `t_ns`.
 
-    Raises StoreError if the file is absent, damaged or has other columns. What a file of an older harness lacks is NA.
+    Raises StoreError if the file is absent, damaged, too long or has other columns. What a file of an older harness
+    lacks is NA.
     """
     import pandas as pd  # here: 1.5 s that a running trial does not need
 
     try:
+        rows = pq.read_metadata(path).num_rows
+        if rows > MAX_READINGS:
+            raise StoreError(f"{path}: has {rows} readings; more than {MAX_READINGS} are none of a trial")
         table = pq.read_table(path)
     except FileNotFoundError as error:
         raise StoreError(f"{path}: there is no such telemetry file") from error
@@ -173,6 +185,9 @@ def read_parquet(path: Path) -> pd.DataFrame:
     names = table.schema.names
     if names != [name for name in READING_COLUMNS if name in names] or not _FIRST_COLUMNS.issubset(names):
         raise StoreError(f"{path}: has the columns {names}; another version of the harness wrote it")
+    if not table.schema.equals(pa.schema([PARQUET_SCHEMA.field(name) for name in names])):
+        types = ", ".join(f"{field.name}: {field.type}" for field in table.schema)
+        raise StoreError(f"{path}: has columns of other types ({types}); another program wrote it")
     for position, name in enumerate(READING_COLUMNS):
         if name not in names:
             table = table.add_column(position, name, pa.nulls(table.num_rows, pa.int64()))

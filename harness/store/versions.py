@@ -6,7 +6,8 @@ import logging
 import re
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -108,6 +109,7 @@ def prepare(engine: Engine, address: ResultsAddress) -> None:
         found = version_of(connection, address.database)
         refuse_newer(address.database, found)
         if found is None:
+            _refuse_foreign(connection, address)
             _create(connection)
         elif found < SCHEMA_VERSION:
             _migrate(connection, address, found)
@@ -131,6 +133,16 @@ def check_columns(connection: Connection, database: str) -> None:
         raise StoreError(
             f"{database}: its columns differ from this harness's ({', '.join(sorted(columns ^ set(RECORD_TYPES)))}); "
             "use the harness that wrote it, or another results folder"
+        )
+
+
+def _refuse_foreign(connection: Connection, address: ResultsAddress) -> None:
+    """A file with another program's tables was named by mistake; a server's database may well be shared."""
+    names = inspect(connection).get_table_names() if address.url is None else []
+    if names:
+        raise StoreError(
+            f"{address.database}: is a database of something else (its tables: {', '.join(sorted(names)[:5])}); "
+            "use another results folder"
         )
 
 
@@ -173,8 +185,9 @@ def _refuse_while_running(connection: Connection, address: ResultsAddress, found
 
 
 def backup_path(folder: Path, version: int) -> Path:
-    """Where the database of an older version is kept when it is migrated."""
-    return folder / f"{DATABASE_NAME}.v{version}.backup"
+    """Where the database of an older version is kept when it is migrated; one that is kept there already stays."""
+    names = (f"{DATABASE_NAME}.v{version}{f'.{number}' if number > 1 else ''}.backup" for number in count(1))
+    return next(path for path in map(folder.joinpath, names) if not path.exists())
 
 
 def copy_database(path: Path, target: Path) -> None:
@@ -191,7 +204,9 @@ def copy_database(path: Path, target: Path) -> None:
         part.replace(target)
         sync_folder(target.parent)
     except (sqlite3.Error, OSError) as error:
-        part.unlink(missing_ok=True)
+        # where nothing can be written nothing can be removed either, and the first trouble is the one to tell
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise StoreError(f"{target}: the database cannot be copied there ({error}); is there space?") from error
 
 

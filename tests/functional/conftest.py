@@ -16,6 +16,12 @@ from tests.functional.whole_way import Bench
 EVENTUALLY_LIMIT_S = 120.0
 
 
+@pytest.fixture(autouse=True)
+def _patient_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phone on a machine with other work may take more than the 3 s that the library waits for its first answer."""
+    monkeypatch.setattr("pymobiledevice3.remote.remotexpc.FIRST_REPLY_TIMEOUT", EVENTUALLY_LIMIT_S)
+
+
 class StartPhone(Protocol):
     """`phone_starter(settings, home_name, profile)`: another phone of the same test."""
 

@@ -74,7 +74,7 @@ def test_an_old_database_is_migrated_with_every_value(
         claimed = store.claimed()
         with store.reading() as connection:
             assert differences(connection) == []
-    backup = versions.backup_path(folder, int(version[1:]))
+    backup = folder / f"runs.db.{version}.backup"
     [said] = caplog.messages
     assert said.endswith(
         f"migrated from schema version {version[1:]} to {SCHEMA_VERSION}; the database as it was is kept as {backup}"
@@ -385,6 +385,23 @@ def test_a_database_of_this_version_is_opened_without_alembic(tmp_path: Path) ->
         [sys.executable, "-c", body, tmp_path], capture_output=True, text=True, check=True, timeout=PROCESS_LIMIT_S
     )
     assert told.stdout.strip() == "[]"
+
+
+def test_a_backup_that_is_there_already_stays(tmp_path: Path) -> None:
+    shutil.copy(FIXTURES / "v1" / "runs.db", tmp_path)
+    (tmp_path / "runs.db.v1.backup").write_text("an earlier one")
+    ResultStore.open(tmp_path).close()
+    assert (tmp_path / "runs.db.v1.backup").read_text() == "an earlier one"
+    assert rows(tmp_path / "runs.db.v1.2.backup") == rows(FIXTURES / "v1" / "runs.db")
+
+
+def test_a_database_of_something_else_gets_no_tables(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as other:
+        other.execute("CREATE TABLE marathons (km REAL)")
+    with pytest.raises(StoreError, match=r"something else.*marathons"):
+        ResultStore.open(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as other:
+        assert other.execute("SELECT name FROM sqlite_schema").fetchall() == [("marathons",)]
 
 
 def test_every_released_version_has_a_fixture() -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.core.telemetry import Reading, Source
+from harness.core.telemetry import READING_COLUMNS, Reading, Source
 from harness.store.errors import StoreError
 from harness.store.telemetry import TelemetrySpool, read_parquet, recover, write_parquet
 
@@ -85,6 +85,23 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         writer.write_table(table)
     with pytest.raises(StoreError, match="colour"):
         recover(path)
+
+
+def test_a_telemetry_file_of_another_make_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.parquet"
+    write_parquet(path, [READING, replace(READING, t_ns=5)])
+    texts = pq.read_table(path).cast(pa.schema([pa.field(name, pa.string()) for name in READING_COLUMNS]))
+    pq.write_table(texts, tmp_path / "texts.parquet")
+    with pytest.raises(StoreError, match="other types"):
+        read_parquet(tmp_path / "texts.parquet")
+    monkeypatch.setattr("harness.store.telemetry.MAX_READINGS", 1)
+    with pytest.raises(StoreError, match="2 readings"):
+        read_parquet(path)
+
+
+def test_a_folder_that_is_gone_is_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_parquet(tmp_path / "gone" / "t.parquet", [READING])
 
 
 def test_parquet_is_sorted_compressed_and_nullable(tmp_path: Path) -> None:
