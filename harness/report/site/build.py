@@ -21,8 +21,10 @@ from harness.report.site.pages import ENTRY, Page
 from harness.store.address import Results, address_of
 from harness.store.database import ResultStore
 from harness.store.errors import StoreError
+from harness.store.owner import exclusive
 
 MANIFEST = "manifest.json"
+_LOCK_NAME = ".lock"
 _FEW_PAGES = 8
 """So many are drawn sooner by this process than by new ones."""
 
@@ -65,12 +67,17 @@ def build_site(
 def write_pages(pages: Iterable[Page], folder: Path, *, processes: int = 2) -> SiteFiles:
     """Brings `folder` to hold exactly these pages. Files that no build has made are left alone."""
     folder.mkdir(parents=True, exist_ok=True)
+    # a nightly and a person may draw the same site at once
+    with exclusive(folder / _LOCK_NAME):
+        return _write_pages({page.name: page for page in pages}, folder, processes)
+
+
+def _write_pages(wanted: Mapping[str, Page], folder: Path, processes: int) -> SiteFiles:
     known = _read_manifest(folder)
-    wanted = {page.name: page for page in pages}
     digests = {name: f"{program_digest()}-{page.digest}" for name, page in wanted.items()}
     stale = [page for name, page in wanted.items() if known.get(name) != digests[name] or not (folder / name).is_file()]
-    # an interrupted build must not leave a manifest that speaks of files as they are no more
-    _write(folder / MANIFEST, _manifest({n: d for n, d in known.items() if digests.get(n) == d}))
+    # a build that is cut short must leave no manifest that speaks of files as they are no more, nor lose one to remove
+    _write(folder / MANIFEST, _manifest({n: d for n, d in known.items() if n not in wanted or digests[n] == d}))
     for name, drawn in _draw(stale, processes):
         _write(folder / name, drawn)
     removed = [name for name in known if name not in wanted]

@@ -114,9 +114,16 @@ def draw(content: TrialContent) -> str:
 def draw_trace(content: TraceContent) -> bytes:
     """The trace."""
     from harness.report.exports.perfetto import perfetto_trace
+    from harness.report.site.trial_parts import no_readings
+    from harness.store.errors import StoreError
     from harness.store.telemetry import read_parquet
 
-    return perfetto_trace(content.record, read_parquet(Path(content.telemetry.path)))
+    try:
+        readings = read_parquet(Path(content.telemetry.path))
+    except StoreError:
+        # the trial's page says so; one damaged file must not keep the whole site from being drawn
+        readings = no_readings()
+    return perfetto_trace(content.record, readings)
 
 
 def _advice(record: TrialRecord, others: list[TrialRecord]) -> tuple[Advice, ...]:

@@ -114,6 +114,12 @@ def _section(sections: dict[str, Told], title: str) -> Told:
     return sections.get(title) or Told(title, ())
 
 
+def no_readings() -> pd.DataFrame:
+    """A frame of telemetry without rows."""
+    empty = pd.DataFrame({name: pd.Series([], dtype="Int64") for name in READING_COLUMNS})
+    return empty.astype({"source": "string"})
+
+
 def _read(record: TrialRecord, telemetry: TelemetryFile | None) -> tuple[Trial | None, str]:
     """The trial with its readings; or why it has none."""
     if telemetry is None:
@@ -121,12 +127,7 @@ def _read(record: TrialRecord, telemetry: TelemetryFile | None) -> tuple[Trial |
             return None, f"Its readings were removed to save space ({text(record.files_removed_at)})."
         if record.telemetry_file is not None:
             return None, "Its readings are not in these results."
-        if record.phases or record.host_steps:
-            empty = pd.DataFrame({name: pd.Series([], dtype="Int64") for name in READING_COLUMNS})
-            return None if not record.phases else Trial(
-                record, empty.astype({"source": "string"})
-            ), "It has no readings."
-        return None, "It has no readings."
+        return Trial(record, no_readings()) if record.phases else None, "It has no readings."
     try:
         readings = read_parquet(Path(telemetry.path))
     except StoreError:

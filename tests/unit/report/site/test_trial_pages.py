@@ -19,6 +19,7 @@ from harness.core.record import TrialRecord
 from harness.core.telemetry import Cut, HostStep, Notice, Phase, Reading, Source
 from harness.report.explanation import explain
 from harness.report.site import trial_pages
+from harness.report.site.build import build_site
 from harness.report.site.data import SiteData, read_site_data
 from harness.report.site.pages import Page, trial_page
 from harness.report.site.trial_choice import MAX_TRIALS, Candidate, stands_for
@@ -211,6 +212,9 @@ def test_pages_without_readings_say_why(tmp_path: Path) -> None:
         store.telemetry_path("20260101-000000-2").write_bytes(b"no Parquet")
     assert "removed to save space" in html(tmp_path)
     assert "cannot be read" in html(tmp_path, "20260101-000000-2")
+    # its trace has the phases alone, and one damaged file does not keep the site from being drawn
+    site = build_site(tmp_path)
+    assert (site.folder / trial_page("20260101-000000-2")).with_suffix(".pftrace").read_bytes()
 
 
 def test_records_of_another_harness_and_absurd_readings_are_drawn(tmp_path: Path) -> None:
