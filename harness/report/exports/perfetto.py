@@ -113,10 +113,11 @@ def perfetto_trace(record: TrialRecord, readings: pd.DataFrame) -> bytes:
 
 
 def _counters(trace: _Trace, parent: int, readings: pd.DataFrame, source: Source) -> None:
-    rows = readings[readings["source"].astype(str) == source.value].sort_values("t_ns", kind="stable")
+    rows = readings[readings["source"].eq(source.value)].sort_values("t_ns", kind="stable")
+    all_times = rows["t_ns"].to_numpy(np.int64)
     for name in _COUNTERS:
-        known = rows[["t_ns", name]].dropna()
-        times, values = known["t_ns"].to_numpy(np.int64), known[name].to_numpy(np.int64)
+        known = rows[name].notna().to_numpy()
+        times, values = all_times[known], rows[name].to_numpy(np.int64, na_value=0)[known]
         kept = _edges(values) & (times >= 0)
         trace.counter(parent, _counter_name(name, source), name, zip(times[kept], values[kept], strict=True))
 
