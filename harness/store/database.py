@@ -213,7 +213,8 @@ class ResultStore:
         running = replace(record, state=TrialState.RUNNING.value)
         self._check_writable()
         if self._owner is None:
-            self._owner = Owner.take(self.folder)
+            with _folder_trouble(self.address):
+                self._owner = Owner.take(self.folder)
         try:
             with self.writing() as connection:
                 connection.execute(trials.insert(), record_to_row(running))
@@ -290,7 +291,8 @@ class ResultStore:
         """The trial's folder for journal, stderr and reports; made if need be, but by a reader."""
         folder = self.folder / "artifacts" / check_trial_id(trial_id)
         if not self.read_only:
-            folder.mkdir(exist_ok=True)
+            with _folder_trouble(self.address):
+                folder.mkdir(exist_ok=True)
         return folder
 
     def spool_path(self, trial_id: str) -> Path:

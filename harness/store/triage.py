@@ -6,9 +6,13 @@ May know `core` and the store's own tables.
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Table, select
 
 from harness.core.errors import UsageError
 from harness.core.judgement import Confirmation, ConfirmationResult, Triage, TriageState
@@ -19,6 +23,8 @@ from harness.store.schema import triage as triage_table
 
 MAX_CHARS = 1000
 """Of a reason, an author, a series: a row is a remark, not a report."""
+_MAX_SHOWN = 40
+_Note = TypeVar("_Note", Triage, Confirmation)
 
 
 def keep_triage(
@@ -43,40 +49,12 @@ def keep_triage(
         author=_checked("author", author or _login_name()),
         at=at or datetime.now(UTC),
     )
-    with store.writing() as connection:
-        connection.execute(
-            triage_table.insert().values(
-                series=note.series,
-                first_bad=note.first_bad.isoformat(),
-                state=note.state.value,
-                reason=note.reason,
-                author=note.author,
-                at=note.at.isoformat(),
-            )
-        )
-    return note
+    return _keep(store, triage_table, note)
 
 
 def triage_notes(store: ResultStore) -> list[Triage]:
     """Everything that persons have said, oldest first. Raises StoreError for a row that cannot be read."""
-    with store.reading() as connection:
-        rows = connection.execute(select(triage_table).order_by(triage_table.c.id)).mappings().all()
-    notes = []
-    for row in rows:
-        try:
-            notes.append(
-                Triage(
-                    series=row["series"],
-                    first_bad=date.fromisoformat(row["first_bad"]),
-                    state=TriageState(row["state"]),
-                    reason=row["reason"],
-                    author=row["author"],
-                    at=_moment(row["at"]),
-                )
-            )
-        except ValueError as error:
-            raise _unreadable("triage", row["id"], error) from error
-    return notes
+    return _all(store, triage_table, Triage)
 
 
 def keep_confirmation(
@@ -98,39 +76,39 @@ def keep_confirmation(
         run_id=run_id,
         at=at or datetime.now(UTC),
     )
-    with store.writing() as connection:
-        connection.execute(
-            confirmations_table.insert().values(
-                series=note.series,
-                first_bad=note.first_bad.isoformat(),
-                result=note.result.value,
-                reason=note.reason,
-                run_id=note.run_id,
-                at=note.at.isoformat(),
-            )
-        )
-    return note
+    return _keep(store, confirmations_table, note)
 
 
 def confirmations(store: ResultStore) -> list[Confirmation]:
     """Everything that re-runs have said, oldest first. Raises StoreError for a row that cannot be read."""
+    return _all(store, confirmations_table, Confirmation)
+
+
+def _keep(store: ResultStore, table: Table, note: _Note) -> _Note:
+    with store.writing() as connection:
+        connection.execute(table.insert().values({one.name: _stored(getattr(note, one.name)) for one in fields(note)}))
+    return note
+
+
+def _stored(value: str | date | None) -> str | None:
+    if isinstance(value, StrEnum):
+        # a driver may make its name of it
+        return value.value
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _all(store: ResultStore, table: Table, kind: type[_Note]) -> list[_Note]:
     with store.reading() as connection:
-        rows = connection.execute(select(confirmations_table).order_by(confirmations_table.c.id)).mappings().all()
+        rows = connection.execute(select(table).order_by(table.c.id)).mappings().all()
     notes = []
     for row in rows:
         try:
-            notes.append(
-                Confirmation(
-                    series=row["series"],
-                    first_bad=date.fromisoformat(row["first_bad"]),
-                    result=ConfirmationResult(row["result"]),
-                    reason=row["reason"],
-                    run_id=row["run_id"],
-                    at=_moment(row["at"]),
-                )
-            )
+            values = {one.name: _read(one.name, row[one.name]) for one in fields(kind)}
         except ValueError as error:
-            raise _unreadable("confirmations", row["id"], error) from error
+            raise StoreError(
+                f"table {table.name}, row {row['id']}: {error}; it was written by another program or damaged"
+            ) from error
+        notes.append(kind(**values))
     return notes
 
 
@@ -157,5 +135,19 @@ def _moment(text: str) -> datetime:
     return moment
 
 
-def _unreadable(table: str, row: int, error: ValueError) -> StoreError:
-    return StoreError(f"table {table}, row {row}: {error}; it was written by another program or damaged")
+def _read(name: str, value: object) -> Any:
+    if value is None:
+        return None
+    # SQLite keeps any value in any column
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {str(value)[:_MAX_SHOWN]!r}, which is no text")
+    return _READ[name](value) if name in _READ else value
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "first_bad": date.fromisoformat,
+    "at": _moment,
+    "state": TriageState,
+    "result": ConfirmationResult,
+}
+"""Of the columns whose text stands for something else."""

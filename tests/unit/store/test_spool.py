@@ -94,6 +94,13 @@ def test_a_telemetry_file_of_another_make_is_refused(tmp_path: Path, monkeypatch
     pq.write_table(texts, tmp_path / "texts.parquet")
     with pytest.raises(StoreError, match="other types"):
         read_parquet(tmp_path / "texts.parquet")
+    timeless = pq.read_table(path).set_column(1, "t_ns", pa.array([None, 1], pa.int64()))
+    pq.write_table(timeless, tmp_path / "timeless.parquet")
+    with pytest.raises(StoreError, match="readings without t_ns"):
+        read_parquet(tmp_path / "timeless.parquet")
+    plain = pq.read_table(path).set_column(0, "source", pa.array(["app", "app"]))
+    pq.write_table(plain, tmp_path / "plain.parquet")
+    assert read_parquet(tmp_path / "plain.parquet")["source"].tolist() == ["app", "app"]
     monkeypatch.setattr("harness.store.telemetry.MAX_READINGS", 1)
     with pytest.raises(StoreError, match="2 readings"):
         read_parquet(path)
