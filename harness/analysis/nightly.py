@@ -37,6 +37,8 @@ COLUMNS = tuple(
     )
 )
 """What a frame needs to have, as `ResultStore.frame` gives it."""
+NIGHT = "night"
+"""A column that is made: the night of each trial, as a date's ordinal."""
 _TOLD_BY_RUNNER = ("engine_version",)
 """Part of the identity that a trial which ended before its app answered does not know: the case's other trials do."""
 _UNMEASURED = frozenset(one.value for one in Outcome if not one.is_about_model)
@@ -60,9 +62,11 @@ def histories(
 ) -> list[CaseHistory]:
     """The histories of all cases, in order of their keys; later nights than `as_of` are as if they had not been.
 
-    Counted are done trials, without warm-ups, replaced attempts and the arms of comparisons.
+    Counted are done trials, without warm-ups, replaced attempts and the arms of comparisons. A frame that has NIGHT
+    already is not asked for its nights again.
     """
-    frame = trials.loc[:, list(COLUMNS)].assign(night=_nights(trials, night_starts_utc))
+    nights = trials[NIGHT] if NIGHT in trials else nights_of(trials, night_starts_utc)
+    frame = trials.loc[:, list(COLUMNS)].assign(**{NIGHT: nights})
     if as_of is not None:
         frame = frame[frame["night"] <= as_of.toordinal()]
     frame = _counted(frame)
@@ -71,7 +75,9 @@ def histories(
     strange = sorted(set(frame["outcome"]) - {outcome.value for outcome in Outcome})
     if strange:
         raise UnreadableRecords(f"outcomes that this harness does not know: {', '.join(strange)}; use a newer one")
-    frame = frame.sort_values("started_at", kind="stable")
+    if not frame["started_at"].is_monotonic_increasing:
+        frame = frame.sort_values("started_at", kind="stable")
+    frame = frame.copy(deep=False)
     frame[OS_MAJOR] = frame["device_os_version"].str.partition(".")[0]
     return _histories(frame)
 
@@ -79,11 +85,12 @@ def histories(
 def _counted(frame: pd.DataFrame) -> pd.DataFrame:
     from harness.analysis.summary import counted
 
-    kept = frame["state"].eq(TrialState.DONE.value) & frame["arm"].isna() & frame["outcome"].notna()
-    return counted(frame[kept.fillna(False).astype(bool)])
+    done = frame["state"].eq(TrialState.DONE.value) & frame["arm"].isna() & frame["outcome"].notna()
+    kept = done.fillna(False).astype(bool)
+    return counted(frame if kept.all() else frame[kept])
 
 
-def _nights(trials: pd.DataFrame, starts: time) -> pd.Series[int]:
+def nights_of(trials: pd.DataFrame, starts: time) -> pd.Series[int]:
     """The night of each trial, as a date's ordinal: that of the first trial of its run."""
     import pandas as pd
 

@@ -31,15 +31,25 @@ _TRIAL = ["run_id", "suite", "case", "ordinal"]
 
 def without_replaced(trials: pd.DataFrame) -> pd.DataFrame:
     """Without the attempts that were cut short with their run and in whose place a later one stands."""
-    latest = trials.groupby(_TRIAL, sort=False, dropna=False)["attempt"].transform("max")
-    replaced = trials["cut_short"].astype(bool) & (trials["attempt"] < latest).astype(bool)
-    return trials[~replaced]
+    return _kept(trials, ~_is_replaced(trials))
 
 
 def counted(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials that figures and counts are about: no warm-ups (ordinals below 1), no replaced attempts."""
-    kept = without_replaced(trials)
-    return kept[(kept["ordinal"] >= 1).astype(bool)]
+    return _kept(trials, ~_is_replaced(trials) & trials["ordinal"].ge(1).astype(bool))
+
+
+def _is_replaced(trials: pd.DataFrame) -> pd.Series[bool]:
+    cut_short = trials["cut_short"].astype(bool)
+    if not cut_short.any():
+        return cut_short
+    latest = trials.groupby(_TRIAL, sort=False, dropna=False)["attempt"].transform("max")
+    return cut_short & (trials["attempt"] < latest).astype(bool)
+
+
+def _kept(trials: pd.DataFrame, mask: pd.Series[bool]) -> pd.DataFrame:
+    # copying many columns costs more than all that is asked of them
+    return trials if mask.all() else trials[mask]
 
 
 def warm_ups(trials: pd.DataFrame) -> int:

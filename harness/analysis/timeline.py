@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from harness.core.telemetry import Phase, Source
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GAP_PERIODS = 5
 """Samples further apart than this many nominal periods are not joined by a line…"""
@@ -30,6 +32,8 @@ def gap_limit_ns(sample_hz: int) -> int:
 
 def with_gaps(readings: pd.DataFrame, sample_hz: int) -> pd.DataFrame:
     """The app's readings by time, with an empty row (`pandas.NA` in every figure) inside every gap."""
+    import pandas as pd  # here: pages are drawn without it
+
     app = readings[readings["source"] == Source.APP.value].sort_values("t_ns", kind="stable").reset_index(drop=True)
     steps = app["t_ns"].diff()
     late = steps[(steps > gap_limit_ns(sample_hz)).fillna(False).astype(bool)]

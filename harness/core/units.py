@@ -1,4 +1,7 @@
-"""Byte counts as people write them. Everywhere else a byte count is a plain `int` in a name ending in `_bytes`."""
+"""Byte counts as people write them, and how large a whole number may be where it is kept.
+
+Everywhere else a byte count is a plain `int` in a name ending in `_bytes`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ BYTES_PER_UNIT: dict[str, int] = {
     "MiB": 1024**2,
     "GiB": 1024**3,
 }
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
+"""Of databases, Arrow and JSON readers in other languages."""
 _QUANTITY = re.compile(r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,9})?) ?(?P<unit>[A-Za-z]+)", re.ASCII)
 
 

@@ -56,8 +56,13 @@ def inline_svg(figure: Figure, label: str, prefix: str) -> Markup:
         return found[0] if found[2].startswith(_PLACES) else f"{found[1]}{prefix}-{found[2]}"
 
     def of_page(found: re.Match[str]) -> str:
-        tag = font_names(_ID.sub(own_id, found[0]))
-        return _PATH_BREAK.sub("", _COLOUR.sub(lambda colour: _VARIABLES[colour[0]], tag))
+        # most tags have one of these or none, and to look is quicker than to replace
+        tag = found[0]
+        if "id=" in tag or "#" in tag:
+            tag = _COLOUR.sub(lambda colour: _VARIABLES[colour[0]], _ID.sub(own_id, tag))
+        if "\n" in tag:
+            tag = _PATH_BREAK.sub("", tag)
+        return font_names(tag) if "font-family" in tag else tag
 
     body = _TAG.sub(of_page, drawn[head.end() :])
     return Markup(f'<svg {attributes} viewBox="{head[1]}">{body}')  # noqa: S704  # texts are escaped

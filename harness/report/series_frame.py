@@ -18,6 +18,7 @@ from matplotlib.path import Path
 from matplotlib.transforms import IdentityTransform
 
 from harness.core.text import printable
+from harness.report.figure_words import Words
 from harness.report.series_picture import GAP_ROW, LEFT, WIDTH, Mark, NightScale
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
 
 POINTS_PER_INCH = 72
+_POINTS = IdentityTransform()
 HEAD = 20.0
 LABEL_ROW = 14.0
 LABEL_ROWS = 4
@@ -98,13 +100,13 @@ class Frame:
         path = Path(places, codes)
         # of long paths matplotlib leaves out what it takes for nothing, as the lines of no length are
         path.should_simplify = False
-        self.figure.add_artist(PathPatch(path, transform=IdentityTransform(), **looks), clip=False)
+        self.figure.add_artist(PathPatch(path, transform=_POINTS, **looks), clip=False)
 
     def text(self, x: float, y: float, words: str, *, color: str, size: float = TEXT_PT, ha: str = "left") -> None:
         """Words whose middle is at the height `y`."""
         # the middle of small letters is about a third of the size above the base line
         at = (round(x, 1), round(y + self._bottom - 0.35 * size, 1))
-        self.figure.text(*at, printable(words), transform=IdentityTransform(), fontsize=size, color=color, ha=ha)
+        self.figure.add_artist(Words(*at, printable(words), _POINTS, color=color, size=size, ha=ha), clip=False)
 
     def draw_frame(self, headline: str) -> None:
         """Dates, the base line, and what is written above the plot."""

@@ -276,16 +276,21 @@ class EndsPicture:
 def spots(picture: SeriesPicture, top: float) -> list[Spot]:
     """Where each night is; `top`: of the plot. Segments of the same night share its stripe by height."""
     of_day: dict[int, list[tuple[float, int]]] = {day: [(0.0, ABSENT)] for day in picture.absent}
+    whole, height = round(top, 1), round(HEIGHT + GAP_ROW, 1)
     for track in picture.tracks:
         heights = np.nan_to_num(picture.values.y(track.values), nan=0.0).tolist()
         for day, y in zip(track.days, heights, strict=True):
             of_day.setdefault(day, []).append((y, track.segment))
     width = round(picture.scale.slot, 1)
+    middles = picture.scale.xs(list(of_day)).tolist()
     found = []
-    for day, points in of_day.items():
+    for middle, (day, points) in zip(middles, of_day.items(), strict=True):
+        x = round(middle, 1)
+        if len(points) == 1:
+            found.append(Spot(points[0][1], day, x, whole, width, height))
+            continue
         points.sort(reverse=True)
         edges = [HEIGHT, *((above + below) / 2 for (above, _), (below, _) in pairwise(points)), -GAP_ROW]
-        x = round(picture.scale.x(day), 1)
         found += [
             Spot(segment, day, x, round(top + HEIGHT - upper, 1), width, round(upper - lower, 1))
             for (_, segment), (upper, lower) in zip(points, pairwise(edges), strict=True)

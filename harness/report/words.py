@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from harness.core.text import printable
 from harness.core.units import BYTES_PER_UNIT, format_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MISSING = "–"
 MAX_DRAWN_CHARS = 200
@@ -27,9 +29,16 @@ METRIC_WORDS: Mapping[str, str] = {
 _NOT_PLAIN = re.compile(r"[^a-z0-9]+")
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a cell of a table, or a plain value, is none: None, NaN or pandas' NA."""
+    # NA can be there only where pandas is; loading it for this would take longer than drawing a page
+    pandas = sys.modules.get("pandas")
+    return value is None or (pandas is not None and value is pandas.NA) or bool(value != value)  # NaN
+
+
 def bytes_text(value: Any) -> str:
     """`90 MiB`; a dash for None or NA."""
-    return MISSING if pd.isna(value) else format_bytes(round(value))
+    return MISSING if is_missing(value) else format_bytes(round(value))
 
 
 def mib_text(value_bytes: float) -> str:
@@ -40,7 +49,7 @@ def mib_text(value_bytes: float) -> str:
 
 def duration_text(value_ns: Any) -> str:
     """`843 ms`, `2.16 s`; a dash for None or NA."""
-    if pd.isna(value_ns):
+    if is_missing(value_ns):
         return MISSING
     seconds = float(value_ns) / 1e9
     return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
@@ -48,7 +57,7 @@ def duration_text(value_ns: Any) -> str:
 
 def rate_text(value: Any) -> str:
     """`12.3 tok/s`; a dash for None or NA."""
-    return MISSING if pd.isna(value) else f"{float(value):.1f} tok/s"
+    return MISSING if is_missing(value) else f"{float(value):.1f} tok/s"
 
 
 _OF_UNIT: Mapping[str, Callable[[Any], str]] = {

@@ -17,6 +17,7 @@ from sqlalchemy.types import TypeEngine
 from harness.core.outcome import Evidence, EvidenceKind
 from harness.core.record import TrialRecord, record_columns
 from harness.core.telemetry import Cut, HostStep, Notice, Phase, SampleGap
+from harness.core.units import INT64_MAX, INT64_MIN
 from harness.store.errors import StoreError
 
 SCHEMA_VERSION = 4
@@ -24,8 +25,6 @@ SCHEMA_VERSION = 4
 
 TRIAL_ID = re.compile(r"[0-9A-Za-z-]{1,128}\Z")
 """It becomes the name of files."""
-INT64_MIN = -(2**63)
-INT64_MAX = 2**63 - 1
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 """Stands for each NUL in a text, whatever the database: a record is the same in all of them."""
 

@@ -6,18 +6,16 @@ loses nothing.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from harness import __version__
+from harness.report.site.drawing import Drawers
 from harness.report.site.pages import ENTRY, Page
 from harness.store.address import Results, address_of
 from harness.store.database import ResultStore
@@ -26,8 +24,8 @@ from harness.store.owner import exclusive
 
 MANIFEST = "manifest.json"
 _LOCK_NAME = ".lock"
-_FEW_PAGES = 8
-"""So many are drawn sooner by this process than by new ones."""
+_MANY_PAGES = 24
+"""Enough that processes for drawing are got ready before it is known how many pages are to be drawn."""
 
 
 @dataclass(frozen=True)
@@ -56,38 +54,48 @@ def build_site(
 
     address = address_of(results)
     address.must_exist()
-    with ResultStore.open_existing(address) as store:
+    with ResultStore.open_existing(address) as store, Drawers(processes) as drawers:
         folder = target if target is not None else store.folder / "report"
-        pages = list(plan(read_site_data(store, as_of=as_of), folder))
-    try:
-        return write_pages(pages, folder, processes=processes)
-    except OSError as error:
-        raise StoreError(f"{folder}: the report cannot be written: {error.strerror}") from error
+        if len(_read_manifest(folder)) >= _MANY_PAGES:
+            # of a site that lies there a new night draws most pages anew
+            drawers.expect_many()
+        pages = plan(read_site_data(store, as_of=as_of), folder)
+        try:
+            return _write_pages(pages, folder, drawers)
+        except OSError as error:
+            raise StoreError(f"{folder}: the report cannot be written: {error}") from error
 
 
 def write_pages(pages: Iterable[Page], folder: Path, *, processes: int = 2) -> SiteFiles:
     """Brings `folder` to hold exactly these pages. Files that no build has made are left alone."""
+    with Drawers(processes) as drawers:
+        return _write_pages(pages, folder, drawers)
+
+
+def _write_pages(pages: Iterable[Page], folder: Path, drawers: Drawers) -> SiteFiles:
     folder.mkdir(parents=True, exist_ok=True)
     # a nightly and a person may draw the same site at once
     with exclusive(folder / _LOCK_NAME):
-        return _write_pages({page.name: page for page in pages}, folder, processes)
-
-
-def _write_pages(wanted: Mapping[str, Page], folder: Path, processes: int) -> SiteFiles:
-    known = _read_manifest(folder)
-    digests = {name: f"{program_digest()}-{page.digest}" for name, page in wanted.items()}
-    stale = [page for name, page in wanted.items() if known.get(name) != digests[name] or not (folder / name).is_file()]
-    # a build that is cut short must leave no manifest that speaks of files as they are no more, nor lose one to remove
-    _write(folder / MANIFEST, _manifest({n: d for n, d in known.items() if n not in wanted or digests[n] == d}))
-    for name, drawn in _draw(stale, processes):
-        _write(folder / name, drawn)
-    removed = [name for name in known if name not in wanted]
-    for name in removed:
-        (folder / name).unlink(missing_ok=True)
-    _write(folder / MANIFEST, _manifest(digests))
-    drawn_names = {page.name for page in stale}
-    kept = tuple(sorted(name for name in wanted if name not in drawn_names))
-    return SiteFiles(folder, tuple(sorted(drawn_names)), kept, tuple(sorted(removed)))
+        known = _read_manifest(folder)
+        digests: dict[str, str] = {}
+        stale: set[str] = set()
+        for page in pages:
+            digests[page.name] = f"{program_digest()}-{page.digest}"
+            if known.get(page.name) != digests[page.name] or not (folder / page.name).is_file():
+                stale.add(page.name)
+                drawers.add(page)
+        # a build that is cut short must leave no manifest that speaks of files as they are no more, nor lose one to
+        # remove
+        still = {name: digest for name, digest in known.items() if digests.get(name, digest) == digest}
+        _write(folder / MANIFEST, _manifest(still))
+        for name, drawn in drawers.drawn():
+            _write(folder / name, drawn)
+        removed = [name for name in known if name not in digests]
+        for name in removed:
+            (folder / name).unlink(missing_ok=True)
+        _write(folder / MANIFEST, _manifest(digests))
+    kept = tuple(sorted(digests.keys() - stale))
+    return SiteFiles(folder, tuple(sorted(stale)), kept, tuple(sorted(removed)))
 
 
 @cache
@@ -98,26 +106,6 @@ def program_digest() -> str:
     for path in sorted(path for path in room.rglob("*") if path.suffix in (".py", ".j2", ".css", ".js")):
         found.update(f"{path.relative_to(room)}\0".encode() + path.read_bytes())
     return found.hexdigest()[:16]
-
-
-def _draw(pages: list[Page], processes: int) -> Iterator[tuple[str, bytes]]:
-    if processes < 2 or len(pages) <= _FEW_PAGES:
-        yield from map(_drawn, pages)
-        return
-    with ProcessPoolExecutor(processes, initializer=_calm) as pool:
-        yield from pool.map(_drawn, pages, chunksize=4)
-
-
-def _calm() -> None:
-    """Pages are many small objects and hardly a cycle: looking for those takes a quarter of the time."""
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
-
-
-def _drawn(page: Page) -> tuple[str, bytes]:
-    draw: Callable[[Any], str | bytes] = page.draw
-    drawn = draw(page.content)
-    return page.name, drawn.encode() if isinstance(drawn, str) else drawn
 
 
 def _write(path: Path, content: bytes) -> None:

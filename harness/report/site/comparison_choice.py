@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.summary import counted
 from harness.core.phone import PhoneKind
 from harness.report.site.data import SiteData
 from harness.report.site.pages import comparison_page
-from harness.report.site.trial_choice import Candidate, KnownTrials, candidates, stands_for
+from harness.report.site.trial_choice import Candidate, candidates, stands_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +74,9 @@ def shown(data: SiteData) -> tuple[Shown, ...]:
 def _shown(data: SiteData) -> Iterator[Shown]:
     import pandas as pd
 
-    known = KnownTrials.of(data)
+    from harness.analysis.summary import counted
+
+    known = data.known
     turns = counted(known.all[known.all["arm"].isin(ARMS)])
     turns = turns[turns["run_id"].isin(_newest(turns))]
     # of each suite and class of phone the newest run with more than one case

@@ -8,12 +8,12 @@ from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from harness.analysis.nightly import COLUMNS, histories
+from harness.analysis.nightly import COLUMNS, NIGHT, histories, nights_of
 from harness.analysis.series import CaseHistory, CaseKey, SeriesKey
 from harness.analysis.verdict import Notes, Verdict, VerdictOptions
 from harness.analysis.verdicts import judge_histories
 from harness.core.record import DEMO_ORIGIN, TrialState
-from harness.store.triage import confirmations, triage_notes
+from harness.report.site.known_trials import KnownTrials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ class SiteData:
 
     store: ResultStore
     trials: pd.DataFrame
-    """SITE_COLUMNS of the trials that are done, with the arms of comparisons, in order of their beginnings."""
+    """SITE_COLUMNS and NIGHT of the trials that are done, arms of comparisons too, in order of their beginnings."""
     histories: tuple[CaseHistory, ...]
     verdicts: tuple[Verdict, ...]
     """Worst first."""
@@ -67,6 +67,10 @@ class SiteData:
     def virtual(self) -> bool:
         """Whether any of it comes from a virtual phone."""
         return bool(self.trials["device_kind"].eq("virtual").any())
+
+    @cached_property
+    def known(self) -> KnownTrials:
+        return KnownTrials.of(self.trials, self.as_of)
 
     @cached_property
     def tonight(self) -> date | None:
@@ -90,6 +94,7 @@ class SiteData:
 def read_site_data(store: ResultStore, *, as_of: date | None = None, options: VerdictOptions | None = None) -> SiteData:
     """Reads the store and judges every series; NoResults if there is no trial that is done."""
     from harness.store.errors import NoResults
+    from harness.store.triage import confirmations, triage_notes
 
     options = options or VerdictOptions()
     trials = store.columns(SITE_COLUMNS, state=TrialState.DONE.value)
@@ -97,7 +102,8 @@ def read_site_data(store: ResultStore, *, as_of: date | None = None, options: Ve
         raise NoResults(f"{store.address.text}: there is no finished trial; run a suite first: harness run SUITE.toml")
     trials = trials.sort_values(["started_at", "trial_id"], kind="stable", ignore_index=True)
     starts = options.night_starts_utc
-    found = histories(trials, as_of=as_of, night_starts_utc=starts)
+    trials[NIGHT] = nights_of(trials, starts)
+    found = histories(trials, as_of=as_of)
     notes = Notes.made(triage_notes(store), confirmations(store), as_of=as_of, night_starts_utc=starts)
     verdicts = judge_histories(found, notes, as_of=as_of, options=options)
     return SiteData(store, trials, tuple(found), tuple(verdicts), as_of, options)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from harness.analysis.nightly import KEY_COLUMNS
-from harness.analysis.verdict import night_of
+from harness.analysis.nightly import KEY_COLUMNS, NIGHT
 from harness.report.site.data import SiteData
 from harness.report.words import rows_of
 
@@ -19,6 +18,7 @@ SHOWN_NIGHTS = 30
 """So far back the entry looks."""
 _COLUMNS = [
     *KEY_COLUMNS,
+    NIGHT,
     *("run_id", "arm", "ordinal", "started_at", "finished_at", "outcome", "expected_outcome", "broken_limits"),
     *("device_udid", "device_os_version", "device_settings", "footprint_limit_bytes"),
     *("battery_percent", "battery_celsius", "thermal_state_start"),
@@ -39,18 +39,11 @@ class RecentTrials:
     @classmethod
     def of(cls, data: SiteData, night: date) -> RecentTrials:
         """Those that the night knows."""
-        import pandas as pd
-
-        trials, starts = data.trials[_COLUMNS], data.options.night_starts_utc
+        trials = data.trials.loc[data.trials[NIGHT] <= night.toordinal(), _COLUMNS]
         # in order of time, hence each run's first trial
         runs = trials.loc[~trials["run_id"].duplicated()]
-        moments = pd.to_datetime(runs["started_at"], format="ISO8601", utc=True)
-        runs = runs.assign(night=[night_of(moment, starts).toordinal() for moment in moments])
-        runs = runs[runs["night"] <= night.toordinal()]
-        recent = runs[runs["night"] > (night - timedelta(days=SHOWN_NIGHTS)).toordinal()]
-        nights = dict(zip(recent["run_id"], recent["night"], strict=True))
-        frame = trials[trials["run_id"].isin(list(nights))]
-        return cls(frame.assign(night=frame["run_id"].map(nights).astype("int64")), runs, night)
+        recent = trials[trials[NIGHT] > (night - timedelta(days=SHOWN_NIGHTS)).toordinal()]
+        return cls(recent, runs, night)
 
 
 @dataclass(frozen=True)

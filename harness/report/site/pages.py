@@ -33,7 +33,12 @@ class Page:
     @property
     def digest(self) -> str:
         """Of the content alone; the program's own part is `build`'s."""
-        return hashlib.sha256(repr(self.content).encode()).hexdigest()
+        return content_digest(self.content)
+
+
+def content_digest(content: Any) -> str:
+    """Of a frozen dataclass of plain values, tuples and such dataclasses: equal ones have equal digests."""
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def series_page(key: SeriesKey) -> str:

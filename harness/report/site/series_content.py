@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ from harness.core.phone import PhoneKind
 from harness.report.series_picture import ABSENT, Mark
 from harness.report.site.changes_words import metric_text
 from harness.report.site.data import SiteData
-from harness.report.site.pages import series_page, trial_page
+from harness.report.site.pages import content_digest, series_page, trial_page
 from harness.report.site.series_trials import NightTrials
 from harness.report.site.series_verdicts import VerdictView, clean, show_command, verdict_view
 from harness.report.verdict_words import night_rows
@@ -91,7 +91,9 @@ class SeriesContent:
     command: str
     min_trials: int
     decision: DecisionOptions
-    nights: CaseNights
+    nights: CaseNights = field(repr=False)
+    nights_digest: str
+    """Stands for them in the content's identity: the case's series have them in common."""
     figures: Figures | None
     """None: it is about outcomes."""
     marks: tuple[Mark, ...]
@@ -113,6 +115,7 @@ def _of_case(
 ) -> Iterator[SeriesContent]:
     order = _order(history)
     nights = _case_nights(data, history, order, trials, linked)
+    digest = content_digest(nights)
     key = history.key
     metrics = [OUTCOME, *_metrics_with_figures(history)]
     changes = _outcome_marks(history)
@@ -133,6 +136,7 @@ def _of_case(
             min_trials=data.options.min_trials,
             decision=data.options.decision,
             nights=nights,
+            nights_digest=digest,
             figures=None if metric == OUTCOME else _figures(history, order, metric),
             marks=changes if metric == OUTCOME else (),
             verdicts=tuple(map(verdict_view, verdicts)),

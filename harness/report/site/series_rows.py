@@ -1,11 +1,9 @@
-"""A series' page as it is drawn: its figure, what is marked in it, and the rows of its table. Loads matplotlib."""
+"""A series' page as it is drawn: its figure, what is marked in it, and what leads to its table. Loads matplotlib."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from itertools import groupby
 
 from markupsafe import Markup
@@ -26,7 +24,6 @@ from harness.report.series_picture import (
     Mark,
     NightScale,
     SeriesPicture,
-    Spot,
     Strip,
     Track,
     ends_spots,
@@ -34,27 +31,9 @@ from harness.report.series_picture import (
 )
 from harness.report.site.series_content import Figures, SeriesContent
 from harness.report.site.series_levels import Levels, levels_of
+from harness.report.site.series_table import ENDS_HEADINGS, METRIC_HEADINGS, night_text, stripes, table_rows
 from harness.report.site.series_words import heading
 from harness.report.verdict_words import shift_text, value_text
-from harness.report.words import MISSING
-
-METRIC_HEADINGS = ("Median", "Middle half", "Trials")
-ENDS_HEADINGS = ("Trials",)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A night in the table."""
-
-    anchor: str
-    night: str
-    figures: tuple[str, ...]
-    """Under the headings of the page."""
-    ends: str
-    build: str
-    changed: str
-    trials: tuple[str, ...]
-    unlisted: int
 
 
 @dataclass(frozen=True)
@@ -79,17 +58,15 @@ class Drawn:
     """What the scale is in, as a sentence; empty: it has none."""
     stripe: float
     """Width of a night."""
-    spots: tuple[tuple[str, str, float | None], ...]
-    """Stripes that lead to the nights' rows: the row, the stripe as a path, its width if it is none of the usual."""
+    spots: Markup
+    """Stripes that lead to the nights' rows."""
     changes: tuple[Change, ...]
     """Newest first."""
     figure_headings: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: Markup
     """Newest first."""
     nights: frozenset[str]
     """Dates that have a row."""
-    pages: dict[str, str]
-    """Trial as it is shown → its page."""
 
 
 def drawn(content: SeriesContent) -> Drawn:
@@ -122,17 +99,12 @@ def drawn(content: SeriesContent) -> Drawn:
         height=round(frame.total, 1),
         scale=scale,
         stripe=stripe,
-        spots=tuple(_placed(anchors[spot.day, spot.segment], spot, stripe) for spot in found),
+        spots=stripes(found, anchors, stripe),
         changes=tuple(_change(mark, shifts.get(mark, mark.text), firsts[mark.day]) for mark in newest_first),
         figure_headings=ENDS_HEADINGS if content.figures is None else METRIC_HEADINGS,
-        rows=tuple(_rows(content)),
-        nights=frozenset(map(_night, nights.days)),
-        pages=dict(nights.linked),
+        rows=table_rows(content),
+        nights=frozenset(map(night_text, nights.days)),
     )
-
-
-def _placed(anchor: str, spot: Spot, stripe: float) -> tuple[str, str, float | None]:
-    return anchor, f"M{spot.x:g} {spot.top:g}v{spot.height:g}", None if spot.width == stripe else spot.width
 
 
 def _inline(frame: Frame, content: SeriesContent, marks: list[Mark]) -> Markup:
@@ -144,20 +116,16 @@ def _inline(frame: Frame, content: SeriesContent, marks: list[Mark]) -> Markup:
 
 def _label(content: SeriesContent, marks: list[Mark]) -> str:
     days = content.nights.days
-    of = f"{heading(content)}, {len(set(days))} nights from {_night(days[0])} to {_night(days[-1])}"
+    of = f"{heading(content)}, {len(set(days))} nights from {night_text(days[0])} to {night_text(days[-1])}"
     steps = sum(mark.worse is not None for mark in marks)
     lines = len(marks) - steps
     return printable(f"{of}; changes of level: {steps}; new segments: {lines}. The table below has every night.")
 
 
-def _night(day: int) -> str:
-    return str(date.fromordinal(day))
-
-
 def _change(mark: Mark, words: str, anchor: str) -> Change:
     tone = {None: "", True: "bad", False: "good"}[mark.worse]
     before = "another thing is measured from here on: " if mark.worse is None else ""
-    return Change(anchor, _night(mark.day), before + words, tone)
+    return Change(anchor, night_text(mark.day), before + words, tone)
 
 
 def _picture(content: SeriesContent, figures: Figures) -> tuple[SeriesPicture, dict[Mark, str]]:
@@ -246,38 +214,3 @@ def _ends_picture(content: SeriesContent, marks: tuple[Mark, ...]) -> EndsPictur
     ]
     absent = tuple(day for day, segment in zip(nights.days, nights.segments, strict=True) if segment == ABSENT)
     return EndsPicture(nights.days, tuple(strips), marks, absent)
-
-
-def _rows(content: SeriesContent) -> Iterator[Row]:
-    nights = content.nights
-    for place in reversed(range(len(nights.days))):
-        absent = nights.segments[place] == ABSENT
-        ends = ", ".join(f"{count} × {name}" for name, count in nights.outcomes[place])
-        yield Row(
-            anchor=nights.anchors[place],
-            night=_night(nights.days[place]),
-            figures=_cells(content, place),
-            ends="did not run" if absent else ends,
-            build=nights.builds[place],
-            changed=nights.changes[place],
-            trials=nights.trials[place],
-            unlisted=nights.unlisted[place],
-        )
-
-
-def _cells(content: SeriesContent, place: int) -> tuple[str, ...]:
-    figures = content.figures
-    if figures is None:
-        return (str(content.nights.ran[place] or MISSING),)
-    value, low, high = figures.values[place], figures.lower[place], figures.upper[place]
-    if value is None:
-        return (MISSING, MISSING, MISSING)
-    metric, count = content.metric, figures.counts[place]
-    short = " (short)" if count < content.min_trials else ""
-    return value_text(metric, value), _between(value_text(metric, low), value_text(metric, high)), f"{count}{short}"
-
-
-def _between(low: str, high: str) -> str:
-    """`840 – 851 ms`: a unit that both have is told once."""
-    number, _, unit = low.partition(" ")
-    return f"{number} – {high}" if high.endswith(f" {unit}") else f"{low} – {high}"

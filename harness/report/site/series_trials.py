@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis.nightly import KEY_COLUMNS
 from harness.analysis.series import IDENTITY, OS_MAJOR, CaseHistory, CaseKey, Segment
-from harness.analysis.summary import counted
-from harness.core.record import DEMO_ORIGIN, TrialState
+from harness.core.record import DEMO_ORIGIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,23 +39,17 @@ class NightTrials:
     @classmethod
     def of(cls, data: SiteData) -> NightTrials:
         """Reads nothing; all trials of the site at once."""
-        trials = data.trials
-        nights: NDArray[np.int64] = _nights(trials, data.options.night_starts_utc)
-        counts = trials["state"].eq(TrialState.DONE.value) & trials["arm"].isna() & trials["outcome"].notna()
-        kept = counts.fillna(False).to_numpy(dtype=bool)
-        if data.as_of is not None:
-            kept &= nights <= data.as_of.toordinal()
-        frame = trials.assign(night=nights).loc[kept]
-        frame = counted(frame).reset_index(drop=True)
-        codes = np.asarray(frame.groupby(list(KEY_COLUMNS), sort=False, dropna=False).ngroup(), dtype=np.int64)
-        keys = _keys(frame, codes)
-        of_demo = frame["origin"].fillna("").astype(str).str.startswith(DEMO_ORIGIN).to_numpy(dtype=bool)
+        known = data.known
+        frame = known.in_series
+        of_demo = frame["origin"].fillna("").str.startswith(DEMO_ORIGIN).to_numpy(dtype=bool)
         return cls(
             frame,
-            _shown(frame["trial_id"], trials["trial_id"]),
+            _shown(frame["trial_id"], data.trials["trial_id"]),
             frame["trial_id"].tolist(),
-            _places(codes, np.asarray(frame["night"], dtype=np.int64), keys),
-            frozenset(keys[code] for code in np.unique(codes[of_demo]).tolist()),
+            known.places,
+            frozenset(
+                key for key, of_case in known.places.items() if any(of_demo[one].any() for one in of_case.values())
+            ),
         )
 
     def of_segment(self, history: CaseHistory, segment: Segment) -> dict[int, list[int]]:
@@ -92,40 +83,6 @@ _NONE: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 def _equal(column: pd.Series[Any], wanted: object) -> NDArray[np.bool_]:
     same: NDArray[np.bool_] = column.eq(wanted).fillna(False).to_numpy(dtype=bool)  # type: ignore[arg-type]  # a cell
     return same
-
-
-def _nights(trials: pd.DataFrame, starts: time) -> NDArray[np.int64]:
-    """The night of each trial as an ordinal: that of the first trial of its run, as `analysis.nightly` has it."""
-    import pandas as pd
-
-    first_of_run = trials.groupby("run_id", sort=False)["started_at"].min()
-    moments = pd.to_datetime(first_of_run, format="ISO8601", utc=True)
-    moments -= timedelta(hours=starts.hour, minutes=starts.minute)
-    ordinals = {run: moment.date().toordinal() for run, moment in moments.items()}
-    return np.asarray(trials["run_id"].map(ordinals), dtype=np.int64)
-
-
-def _keys(frame: pd.DataFrame, codes: NDArray[np.int64]) -> list[CaseKey]:
-    """By code."""
-    firsts = np.unique(codes, return_index=True)[1].tolist()
-    rows = frame[list(KEY_COLUMNS)].iloc[firsts]
-    return [CaseKey(*map(str, row)) for row in rows.itertuples(index=False, name=None)]
-
-
-def _places(
-    codes: NDArray[np.int64], nights: NDArray[np.int64], keys: list[CaseKey]
-) -> dict[CaseKey, dict[int, NDArray[np.intp]]]:
-    order = np.lexsort((nights, codes))
-    if not order.size:
-        return {}
-    codes, nights = codes[order], nights[order]
-    firsts = np.flatnonzero(np.r_[True, (np.diff(codes) != 0) | (np.diff(nights) != 0)])
-    found: dict[CaseKey, dict[int, NDArray[np.intp]]] = {key: {} for key in keys}
-    for code, night, places in zip(
-        codes[firsts].tolist(), nights[firsts].tolist(), np.split(order, firsts[1:]), strict=True
-    ):
-        found[keys[code]][night] = places
-    return found
 
 
 def _shown(ids: pd.Series[str], all_ids: pd.Series[str]) -> list[str]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from harness.analysis.nightly import KEY_COLUMNS
 from harness.analysis.series import CaseKey
-from harness.analysis.summary import counted
 from harness.core.outcome import Outcome
 from harness.report.site.data import SiteData
 
@@ -18,34 +15,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_TRIALS = 200
-NIGHT = "night"
 WHO = (
     "Not every trial has a page: those that stand for their cases on the newest night and one for each way in which "
     "a case failed on it, the same for the last good and the first bad night of every open change, and the sides of "
     f"the comparisons shown; {MAX_TRIALS} at most, the newest first. In a terminal, harness explain tells of any other."
 )
-_KEPT = "_known_trials"
-
-
-@dataclass(frozen=True)
-class KnownTrials:
-    """The trials up to the night as of which the site is."""
-
-    all: pd.DataFrame
-    """SITE_COLUMNS and `night`, the ordinal of a date; in order of their beginnings."""
-    in_series: pd.DataFrame
-    """Of these those that count: no arms of comparisons, no warm-ups, no attempts that were run again."""
-
-    @classmethod
-    def of(cls, data: SiteData) -> KnownTrials:
-        """Made once for a site's data, as its own properties are."""
-        found = vars(data).get(_KEPT)
-        if not isinstance(found, cls):
-            trials = _with_nights(data)
-            trials = trials[trials["outcome"].notna()]
-            found = cls(trials, counted(trials[trials["arm"].isna()]))
-            vars(data)[_KEPT] = found
-        return found
 
 
 @dataclass(frozen=True)
@@ -60,12 +34,9 @@ class Candidate:
 
 def chosen_trials(data: SiteData, sides: Iterable[str]) -> frozenset[str]:
     """Ids of them; `sides`: those of the trials that stand for the sides of comparisons."""
-    known = KnownTrials.of(data)
-    groups: dict[tuple[CaseKey, int], list[int]] = defaultdict(list)
-    columns = [known.in_series[name] for name in (*KEY_COLUMNS, NIGHT)]
-    for place, (*key, night) in enumerate(zip(*columns, strict=True)):
-        groups[CaseKey(*key), night].append(place)
-    wanted = [groups[one] for one in _places(data, groups) if one in groups]
+    known = data.known
+    looked_at = [(key, night) for key, night in _nights(data) if night in known.places.get(key, ())]
+    wanted = [known.places[key][night].tolist() for key, night in looked_at]
     rows = known.in_series.iloc[[place for places in wanted for place in places]]
     of_row = iter(candidates(data, rows))
     ids = set(sides)
@@ -101,35 +72,14 @@ def stands_for(trials: Sequence[Candidate]) -> str:
     return measured[(len(measured) - 1) // 2].trial_id if measured else alike[0].trial_id
 
 
-def _with_nights(data: SiteData) -> pd.DataFrame:
-    import pandas as pd
-
-    trials, starts = data.trials, data.options.night_starts_utc
-    # in order of time, hence each run's first trial
-    runs = trials.loc[~trials["run_id"].duplicated(), ["run_id", "started_at"]]
-    moments = pd.to_datetime(runs["started_at"], format="ISO8601", utc=True)
-    begun = timedelta(hours=starts.hour, minutes=starts.minute)
-    nights = dict(zip(runs["run_id"], [(moment - begun).toordinal() for moment in moments], strict=True))
-    found = trials.assign(**{NIGHT: trials["run_id"].map(nights).astype("int64")})
-    return found if data.as_of is None else found[found[NIGHT] <= data.as_of.toordinal()]
-
-
-def _places(data: SiteData, groups: Iterable[tuple[CaseKey, int]]) -> list[tuple[CaseKey, int]]:
+def _nights(data: SiteData) -> list[tuple[CaseKey, int]]:
     """(case, night) whose trials are looked at."""
     found = {(history.key, history.suite_nights[-1].toordinal()) for history in data.histories}
-    changes: dict[CaseKey, set[date]] = defaultdict(set)
     for verdict in data.verdicts:
         if verdict.since is not None and (verdict.is_open or verdict.new or verdict.loud):
-            changes[verdict.series.of_case].add(verdict.since)
-    nights: dict[CaseKey, list[int]] = defaultdict(list)
-    for key, night in groups:
-        if key in changes:
-            nights[key].append(night)
-    for key, dates in changes.items():
-        for since in dates:
-            found.add((key, since.toordinal()))
-            before = [night for night in nights[key] if night < since.toordinal()]
-            found |= {(key, max(before))} if before else set()
+            key, since = verdict.series.of_case, verdict.since.toordinal()
+            before = [night for night in data.known.places.get(key, ()) if night < since]
+            found |= {(key, since), *((key, night) for night in before if night == max(before))}
     return sorted(found)
 
 

@@ -16,8 +16,9 @@ from harness.core.job import Backend, CacheState
 from harness.core.outcome import Evidence, EvidenceKind, Outcome
 from harness.core.phone import PhoneKind
 from harness.core.record import TrialRecord, TrialState, record_columns
+from harness.core.units import INT64_MAX, INT64_MIN
 from harness.store.exchange.errors import ExchangeError, named, shown
-from harness.store.schema import INT64_MAX, INT64_MIN, RECORD_TYPES, SPANS, TRIAL_ID, plain_type, record_to_row
+from harness.store.schema import RECORD_TYPES, SPANS, TRIAL_ID, plain_type, record_to_row
 
 MAX_TEXT = 256 * 1024
 """Characters of one text; the longest that a trial writes is a crash's last words."""

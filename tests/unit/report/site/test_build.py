@@ -43,6 +43,24 @@ def test_only_what_changed_is_drawn_and_what_is_no_more_goes(tmp_path: Path) -> 
     assert files(tmp_path) == {"index.html", *names[1:]}
 
 
+def test_many_pages_are_drawn_by_other_processes_alike(tmp_path: Path) -> None:
+    names = ["index.html", *(f"series/{number}.html" for number in range(40))]
+    write_pages(pages(*names), tmp_path / "alone", processes=1)
+    build = write_pages(pages(*names), tmp_path / "many", processes=2)
+    assert sorted(build.drawn) == sorted(names)
+    for name in (*names, MANIFEST):
+        assert (tmp_path / "many" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+def test_what_fails_in_another_process_is_told_and_made_good(tmp_path: Path) -> None:
+    names = [f"series/{number}.html" for number in range(40)]
+    wanted = [*pages(*names[:30]), Page("x.html", "boom", failing), *pages(*names[30:])]
+    with pytest.raises(RuntimeError, match="boom"):
+        write_pages(wanted, tmp_path)
+    assert set(write_pages(pages(*names), tmp_path).drawn) == set(names)
+    assert files(tmp_path) == set(names)
+
+
 def test_a_file_that_is_gone_is_drawn_again(tmp_path: Path) -> None:
     write_pages(pages("index.html", "a.html"), tmp_path)
     (tmp_path / "a.html").unlink()
