@@ -9,11 +9,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import connection, forkserver, get_context, parent_process
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Self
 
 from harness.report.site.pages import Page
@@ -74,8 +76,22 @@ class Drawers:
                 self._processes, mp_context=get_context("forkserver"), initializer=_begin_process
             )
         for first in range(0, len(self._waiting), _AT_ONCE):
-            self._handed_over.append(self._pool.submit(_all_drawn, self._waiting[first : first + _AT_ONCE]))
+            with _no_main():
+                self._handed_over.append(self._pool.submit(_all_drawn, self._waiting[first : first + _AT_ONCE]))
         self._waiting = []
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Processes begun meanwhile do not run the main module of this one: nothing of it is drawn, loading it takes long,
+    and a script that asks for a report without `if __name__ == "__main__"` would ask again in each of them.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _all_drawn(pages: list[Page]) -> list[Drawn]:

@@ -14,6 +14,7 @@ def plan(data: SiteData, folder: Path) -> Iterator[Page]:
     """All of them; `folder` is where they will be, from which links to raw files go."""
     trials = trial_pages.chosen(data)
     yield entry.page(data, folder)
-    yield from series_pages.pages(data, trials)
-    yield from trial_pages.pages(data, trials, folder)
+    # what takes long to draw is begun first
     yield from comparison_pages.pages(data, trials)
+    yield from trial_pages.pages(data, trials, folder)
+    yield from series_pages.pages(data, trials)
