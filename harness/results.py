@@ -167,8 +167,8 @@ def compare(
 
     Raises UsageError for a side that is nothing recorded, or means several things.
     """
-    from harness.analysis.compare_sides import DEFAULT_METRICS, About, compare_sides
-    from harness.analysis.metrics import METRIC_BY_NAME
+    from harness.analysis.compare_sides import About, compare_sides
+    from harness.analysis.metrics import DEFAULT_METRICS, METRIC_BY_NAME
     from harness.bench.compare_words import RecordedSide, read_side
     from harness.report.judged_frames import comparison_frame
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from harness.analysis.compare import MAX_P
 from harness.analysis.fisher import chance_of_as_many
 from harness.core.judgement import VerdictKind
-from harness.core.outcome import Outcome
+from harness.core.outcome import Outcome, ends_text
 
 MIN_ALL = 2
 """Trials of each side, all of which loaded on one and none on the other, that are no accident."""
@@ -55,7 +55,7 @@ def judge_outcomes(a: Mapping[str, int], b: Mapping[str, int]) -> OutcomeCompari
 def outcome_words(counts: Mapping[str, int]) -> str:
     """`9 × loaded, 1 × jetsam`, most frequent first."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{count} × {outcome}" for outcome, count in ranked) or "none"
+    return ends_text(ranked) or "none"
 
 
 def _telling(counts: Mapping[str, int]) -> dict[str, int]:

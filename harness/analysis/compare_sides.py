@@ -24,8 +24,6 @@ from harness.core.record import TrialState
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_METRICS = ("peak_footprint_bytes", "load_ns", "ttft_ns", "decode_tokens_per_s")
-"""What is asked of a load; each further figure makes every other harder to tell from chance."""
 DEVICE_COLUMNS = ("device_kind", "device_product_type")
 _DIGEST_CHARS = 12
 _MAX_VALUES = 4

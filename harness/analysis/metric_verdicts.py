@@ -24,6 +24,7 @@ from harness.analysis.series import (
 )
 from harness.analysis.verdict import BuildLabel, Notes, Said, Verdict, VerdictOptions, percent
 from harness.core.judgement import ConfirmationResult, TriageState, VerdictKind
+from harness.core.outcome import ends_text
 
 RECENT_NIGHTS = 14
 """Values that a verdict carries."""
@@ -129,8 +130,7 @@ def _why_no_figure(nights: MetricNights, tonight: date) -> str | None:
     if nights.nights[-1].night == tonight:
         return None
     night = nights.segment.nights[-1]
-    ends = ", ".join(f"{count} × {name}" for name, count in night.outcomes.items())
-    return f"no figure tonight ({ends})"
+    return f"no figure tonight ({ends_text(night.outcomes.items())})"
 
 
 def recent(segment: Segment, metric: str) -> tuple[float | None, ...]:

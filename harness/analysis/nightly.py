@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.metrics import METRICS
-from harness.analysis.series import CONTEXT, IDENTITY, OS_MAJOR, CaseHistory, CaseKey, Identity, Night, Segment
+from harness.analysis.night_rows import METRIC_NAMES, NightRows
+from harness.analysis.series import CONTEXT, IDENTITY, OS_MAJOR, CaseHistory, CaseKey
 from harness.core.errors import HarnessError
 from harness.core.judgement import NIGHT_STARTS_UTC
 from harness.core.outcome import Outcome
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 KEY_COLUMNS = ("device_kind", "device_product_type", "suite", "case")
 _STANDING_COLUMNS = ("run_id", "ordinal", "attempt", "cut_short", "state", "arm", "started_at", "outcome")
-METRIC_NAMES = tuple(metric.name for metric in METRICS)
 COLUMNS = tuple(
     dict.fromkeys(
         [
@@ -41,7 +40,6 @@ NIGHT = "night"
 """A column that is made: the night of each trial, as a date's ordinal."""
 _TOLD_BY_RUNNER = ("engine_version",)
 """Part of the identity that a trial which ended before its app answered does not know: the case's other trials do."""
-_UNMEASURED = frozenset(one.value for one in Outcome if not one.is_about_model)
 
 
 class UnreadableRecords(HarnessError):
@@ -99,6 +97,8 @@ def nights_of(trials: pd.DataFrame, starts: time) -> pd.Series[int]:
         moments = pd.to_datetime(first_of_run, format="ISO8601", utc=True)
     except (ValueError, TypeError) as error:
         raise UnreadableRecords(f"started_at of a trial cannot be read: {error}; another program wrote it") from error
+    if moments.isna().any():
+        raise UnreadableRecords("started_at of a trial is empty; another program wrote it")
     offset = timedelta(hours=starts.hour, minutes=starts.minute)
     ordinals = {run: (moment - offset).date().toordinal() for run, moment in moments.items()}
     return trials["run_id"].map(ordinals).astype("int64")
@@ -108,18 +108,19 @@ def _histories(frame: pd.DataFrame) -> list[CaseHistory]:
     cases = _code(frame, KEY_COLUMNS)
     _fill_in_what_the_runner_tells(frame, cases.codes)
     identities, contexts = _code(frame, tuple(IDENTITY)), _code(frame, tuple(CONTEXT))
-    frame = frame.assign(case_code=cases.codes, identity_code=identities.codes, context_code=contexts.codes)
-    where = ["case_code", "identity_code", "night"]
-    rows = _Rows(frame, where, contexts.values)
+    where = (cases.codes, identities.codes, np.asarray(frame[NIGHT], dtype=np.int64))
+    rows = NightRows.of(frame, where, contexts.codes, contexts.values)
     # trials that say nothing about the model are a night without figures of the segment that there is, none of its own
     of_case: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for case_code, identity_code, night in sorted(rows.places):
+    for case_code, identity_code, night in rows.places:
         of_case[case_code][identity_code].append(night)
     suite_nights = _suite_nights(cases, of_case)
     found = []
     for case_code, of_identity in of_case.items():
         key = CaseKey(*cases.values[case_code])
-        segments = [rows.segment(identities, case_code, code, nights) for code, nights in of_identity.items()]
+        segments = [
+            rows.segment(identities.values[code], case_code, code, nights) for code, nights in of_identity.items()
+        ]
         segments.sort(key=lambda segment: segment.first)
         nights = suite_nights[cases.values[case_code][:3]]
         found.append(CaseHistory(key, tuple(segments), tuple(map(date.fromordinal, nights))))
@@ -154,80 +155,3 @@ def _code(frame: pd.DataFrame, columns: Iterable[str]) -> _Coded:
     rows = frame[names].iloc[firsts].astype(object)
     table = rows.where(rows.notna(), None)
     return _Coded(codes, [tuple(row) for row in table.itertuples(index=False, name=None)])
-
-
-class _Rows:
-    """What the frame says of each case, identity and night."""
-
-    def __init__(self, frame: pd.DataFrame, where: list[str], contexts: list[tuple[Any, ...]]) -> None:
-        self._contexts = contexts
-        self._told: dict[tuple[int, ...], Mapping[str, tuple[str, ...]]] = {}
-        self._outcomes = _counts(frame, where, "outcome")
-        result = frame[~frame["outcome"].isin(_UNMEASURED)]
-        self._backends = _counts(result, where, "backend_effective")
-        self._of_night: dict[tuple[int, int, int], list[int]] = defaultdict(list)
-        for *place, code in frame[[*where, "context_code"]].drop_duplicates().itertuples(index=False, name=None):
-            self._of_night[place[0], place[1], place[2]].append(code)
-        loaded = frame[frame["outcome"].eq(Outcome.LOADED.value)]
-        figures = loaded.loc[:, list(METRIC_NAMES)].astype("Float64").astype("float64")
-        grouped = figures.groupby([loaded[name] for name in where], sort=False)
-        self._medians = dict(_by_place(grouped.median()))
-        self._lower = dict(_by_place(grouped.quantile(0.25)))
-        self._upper = dict(_by_place(grouped.quantile(0.75)))
-        self._counts = dict(_by_place(grouped.count()))
-
-    @property
-    def places(self) -> list[tuple[int, int, int]]:
-        return list(self._outcomes)
-
-    def segment(self, identities: _Coded, case_code: int, identity_code: int, nights: list[int]) -> Segment:
-        places = [(case_code, identity_code, night) for night in nights]
-        none = (0,) * len(METRIC_NAMES)
-        medians, lower, upper = (_table(places, told) for told in (self._medians, self._lower, self._upper))
-        quartiles = np.stack([lower, upper], axis=-1)
-        counts = np.array([self._counts.get(place, none) for place in places], dtype=np.int64)
-        identity: Identity = identities.values[identity_code]
-        return Segment(
-            identity,
-            tuple(self._night(place) for place in places),
-            {name: medians[:, column] for column, name in enumerate(METRIC_NAMES)},
-            {name: quartiles[:, column] for column, name in enumerate(METRIC_NAMES)},
-            {name: counts[:, column] for column, name in enumerate(METRIC_NAMES)},
-        )
-
-    def _night(self, place: tuple[int, int, int]) -> Night:
-        outcomes = self._outcomes[place]
-        ran = sum(outcomes.values())
-        context = self._context(tuple(self._of_night[place]))
-        return Night(date.fromordinal(place[2]), ran, outcomes, self._backends.get(place, {}), context)
-
-    def _context(self, codes: tuple[int, ...]) -> Mapping[str, tuple[str, ...]]:
-        """The same for most nights, hence kept."""
-        if codes not in self._told:
-            rows = [self._contexts[code] for code in codes]
-            self._told[codes] = {
-                name: tuple(dict.fromkeys(str(row[column]) for row in rows if row[column] is not None))
-                for column, name in enumerate(CONTEXT)
-            }
-        return self._told[codes]
-
-
-def _counts(frame: pd.DataFrame, where: list[str], column: str) -> dict[tuple[int, int, int], dict[str, int]]:
-    """Place → value → count."""
-    counts: dict[tuple[int, int, int], dict[str, int]] = defaultdict(dict)
-    sizes = frame.groupby([*where, column], sort=False).size().reset_index(name="count")
-    for case, identity, night, value, count in sizes.itertuples(index=False, name=None):
-        counts[case, identity, night][str(value)] = int(count)
-    return dict(counts)
-
-
-def _table(
-    places: list[tuple[int, int, int]], told: Mapping[tuple[int, int, int], tuple[float, ...]]
-) -> NDArray[np.float64]:
-    """`[place, metric]`; NaN: no trial of that place has loaded."""
-    nothing = (float("nan"),) * len(METRIC_NAMES)
-    return np.array([told.get(place, nothing) for place in places], dtype=np.float64)
-
-
-def _by_place(table: pd.DataFrame) -> Iterable[tuple[tuple[int, int, int], tuple[float, ...]]]:
-    return zip(map(tuple, table.index), table.itertuples(index=False, name=None), strict=True)

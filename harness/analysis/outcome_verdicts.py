@@ -10,6 +10,7 @@ from harness.analysis.outcome_series import OutcomeChange, OutcomeLevel, Outcome
 from harness.analysis.series import OUTCOME, CaseHistory, Segment, context_changes, identity_change
 from harness.analysis.verdict import BuildLabel, Notes, Verdict, VerdictOptions, percent
 from harness.core.judgement import VerdictKind
+from harness.core.outcome import ends_text
 
 FLIPS_NIGHTS = 14
 FLIPS = 3
@@ -38,8 +39,7 @@ def outcome_verdict(
 def _why_silent(segment: Segment, last: OutcomeNight, tonight: date) -> str | None:
     if last.night == tonight:
         return None
-    ends = ", ".join(f"{count} × {name}" for name, count in segment.nights[-1].outcomes.items())
-    return f"tonight's trials say nothing about the model ({ends})"
+    return f"tonight's trials say nothing about the model ({ends_text(segment.nights[-1].outcomes.items())})"
 
 
 def _changed(

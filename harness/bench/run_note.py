@@ -31,7 +31,8 @@ MAX_WORDS = 500
 """Characters of a name, a phase or a step; longer ones are cut."""
 STEP_INTERVAL_S = 0.5
 """A push tells of every few megabytes, and nobody looks as often."""
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+"""Of a run, as harnesses make them; a name of a file is led nowhere by it."""
 
 
 class RunNote(BaseModel):
@@ -71,7 +72,7 @@ def read_note(results: Path, run_id: str) -> RunNote | None:
 
 def note_path(results: Path, run_id: str) -> Path | None:
     """Where a run's note is; None for an id that no harness has made."""
-    return results / LOCKS_FOLDER / f"{run_id}{SUFFIX}" if _RUN_ID.fullmatch(run_id) else None
+    return results / LOCKS_FOLDER / f"{run_id}{SUFFIX}" if RUN_ID.fullmatch(run_id) else None
 
 
 @contextmanager

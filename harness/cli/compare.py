@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.analysis.compare_sides import DEFAULT_METRICS, About
-from harness.analysis.metrics import METRIC_BY_NAME, METRICS, Metric
+from harness.analysis.compare_sides import About
+from harness.analysis.metrics import DEFAULT_METRICS, METRIC_BY_NAME, METRICS, Metric
 from harness.bench.compare_turns import DEFAULT_TRIALS, DEFAULT_WARM_UPS, Arm
 from harness.bench.run_options import LEASE_WAIT_S, RunOptions
 from harness.cli import exits
-from harness.cli.console import RunDisplay, print_json, print_table, talk
+from harness.cli.console import print_json, print_table, talk
 from harness.cli.flags import AsJson, LeaseWait, ResultsText, Runners, TransportName
 from harness.cli.one_phone import one_phone
+from harness.cli.run_display import RunDisplay
 from harness.core.errors import UsageError
 from harness.core.judgement import VerdictKind
 from harness.core.text import printable

@@ -10,11 +10,13 @@ import typer
 from harness.bench.compare_turns import DEFAULT_CONFIRMED, DEFAULT_TRIALS
 from harness.bench.run_options import LEASE_WAIT_S, RunOptions
 from harness.cli import exits
-from harness.cli.console import RunDisplay, print_json, print_table, talk
+from harness.cli.console import print_json, print_table, talk
 from harness.cli.flags import AsJson, LeaseWait, OnePhone, ResultsText, TransportName
 from harness.cli.one_phone import one_phone
+from harness.cli.run_display import RunDisplay
 from harness.core.judgement import ConfirmationResult
 from harness.core.phone import DeviceWord
+from harness.core.text import MISSING
 from harness.store.address import DEFAULT_FOLDER, ResultsAddress, parse_results
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def print_confirmed(told: Sequence[Confirmed]) -> None:
     rows = []
     for one in told:
         good, bad = one.verdict.last_good, one.verdict.first_bad
-        builds = ["–" if label is None else label.words for label in (good, bad)]
+        builds = [MISSING if label is None else label.words for label in (good, bad)]
         rows.append((one.note.result, one.note.series, str(one.note.first_bad), *builds, one.note.reason))
     print_table(HEADINGS, rows, whole=("Result",))
 

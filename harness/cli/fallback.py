@@ -12,7 +12,7 @@ import typer
 from harness.bench.head_room import parse_share, percent
 from harness.bench.run_options import LEASE_WAIT_S, RunOptions
 from harness.cli import exits
-from harness.cli.console import RunDisplay, print_json, print_table, talk
+from harness.cli.console import print_json, print_table, talk
 from harness.cli.flags import (
     DEFAULT_HEADROOM,
     AsJson,
@@ -24,15 +24,17 @@ from harness.cli.flags import (
     TransportName,
 )
 from harness.cli.one_phone import one_phone
-from harness.core.text import printable
+from harness.cli.run_display import RunDisplay
+from harness.core.outcome import ends_text
+from harness.core.text import MISSING, printable
 from harness.core.units import format_bytes
+from harness.report.words import bytes_text, duration_text
 from harness.store.address import DEFAULT_FOLDER, parse_results
 
 if TYPE_CHECKING:
     from harness.bench.fallback import Climbed, FallbackReport
 
 HEADINGS = ("Step", "Outcome", "Holds", "Peak footprint", "Head-room", "Load", "Load by found", "Pushed", "Time")
-NS_PER_MS = 1_000_000
 
 
 def fallback(
@@ -87,22 +89,18 @@ def _print(report: FallbackReport) -> None:
 
 
 def _row(one: Climbed, found: Climbed | None) -> list[str]:
-    ratio, outcomes = _load_ratio(one, found), Counter(probe.record.outcome for probe in one.probes)
+    ratio, outcomes = _load_ratio(one, found), Counter(probe.record.outcome or MISSING for probe in one.probes)
     return [
         one.rung.what,
-        ", ".join(f"{count} × {outcome}" for outcome, count in outcomes.items()),
+        ends_text(outcomes.items()),
         "yes" if one.holds else "no",
-        _size(one.peak_footprint_bytes),
-        _size(one.head_room_bytes),
-        "–" if one.load_ns is None else f"{one.load_ns / NS_PER_MS:.0f} ms",
-        "–" if ratio is None else f"{ratio:.2f}",
+        bytes_text(one.peak_footprint_bytes),
+        bytes_text(one.head_room_bytes),
+        duration_text(one.load_ns),
+        MISSING if ratio is None else f"{ratio:.2f}",
         format_bytes(one.pushed_bytes),
         f"{one.time_s:.1f} s",
     ]
-
-
-def _size(size_bytes: int | None) -> str:
-    return "–" if size_bytes is None else format_bytes(size_bytes)
 
 
 def _load_ratio(one: Climbed, found: Climbed | None) -> float | None:

@@ -13,13 +13,16 @@ from harness.bench.fit_question import Over, Question, model_of
 from harness.bench.head_room import head_room_bytes, parse_share, percent
 from harness.bench.run_options import LEASE_WAIT_S, RunOptions
 from harness.cli import exits
-from harness.cli.console import RunDisplay, print_json, print_table, talk
+from harness.cli.console import print_json, print_table, talk
 from harness.cli.flags import DEFAULT_HEADROOM, AsJson, Headroom, LeaseWait, OnePhone, ResultsText, TransportName
 from harness.cli.one_phone import one_phone
+from harness.cli.run_display import RunDisplay
 from harness.core.errors import UsageError
 from harness.core.job import Backend, CacheState, Engine
+from harness.core.outcome import ends_text
 from harness.core.text import printable
 from harness.core.units import UnitError, format_bytes, parse_bytes
+from harness.report.words import bytes_text, duration_text
 from harness.store.address import DEFAULT_FOLDER, parse_results
 
 if TYPE_CHECKING:
@@ -135,14 +138,13 @@ def _print(report: FitReport) -> None:
 
 def _row(over: Over, tally: Tally, report: FitReport) -> list[str]:
     told = _of_value(tally, report)
-    load = "–" if told["load_ns"] is None else f"{told['load_ns'] / 1e6:.0f} ms"
     sizes = (told[name] for name in ("peak_footprint_bytes", "footprint_limit_bytes", "head_room_bytes"))
     return [
         value_text(over, tally.value),
         f"{tally.worked} of {tally.trials}",
-        ", ".join(f"{count} × {outcome}" for outcome, count in told["outcomes"].items()),
-        *("–" if size is None else format_bytes(size) for size in sizes),
-        load,
+        ends_text(told["outcomes"].items()),
+        *map(bytes_text, sizes),
+        duration_text(told["load_ns"]),
     ]
 
 

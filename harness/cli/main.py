@@ -4,56 +4,67 @@ from __future__ import annotations
 
 import sys
 import traceback
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from harness import __version__
-from harness.cli import (
-    compare,
-    confirm,
-    devices,
-    doctor,
-    exits,
-    explain,
-    fallback,
-    fit,
-    models,
-    plan,
-    report,
-    results,
-    run,
-    runner,
-    verdicts,
-    virtual,
-    watch,
-)
+from harness.cli import exits
 from harness.cli.console import talk
 from harness.core.errors import DeviceError, HarnessError, UsageError
 
+VERBS = {
+    "devices": "devices:devices",
+    "doctor": "doctor:doctor",
+    "plan": "plan:plan",
+    "run": "run:run",
+    "fallback": "fallback:fallback",
+    "fit": "fit:fit_model",
+    "compare": "compare:compare",
+    "confirm": "confirm:confirm",
+    "watch": "watch:watch",
+    "report": "report:report",
+    "explain": "explain:explain",
+    "results": "results:app",
+    "runner": "runner:app",
+    "models": "models:app",
+    "verdicts": "verdicts:app",
+    "virtual": "virtual:app",
+}
+"""Where each is: a module of this room, and its function or its application of further verbs."""
+
+
+class Verbs(TyperGroup):
+    """Imports a verb when it is asked for: what all of them need together takes most of a second to import."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        # so that a misspelt one is told which was meant
+        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # they are there when they are got
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            return None
+        module, _, attribute = VERBS[cmd_name].partition(":")
+        found = getattr(import_module(f"harness.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_group(found)
+        verb = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        verb.command(cmd_name)(found)
+        return typer.main.get_command(verb)
+
+
 app = typer.Typer(
     name="harness",
+    cls=Verbs,
     help="Does this model load on that iPhone, and what does it cost?",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command("devices")(devices.devices)
-app.command("doctor")(doctor.doctor)
-app.command("plan")(plan.plan)
-app.command("run")(run.run)
-app.command("fallback")(fallback.fallback)
-app.command("fit")(fit.fit_model)
-app.command("compare")(compare.compare)
-app.command("confirm")(confirm.confirm)
-app.command("watch")(watch.watch)
-app.command("report")(report.report)
-app.command("explain")(explain.explain)
-app.add_typer(results.app, name="results")
-app.add_typer(runner.app, name="runner")
-app.add_typer(models.app, name="models")
-app.add_typer(verdicts.app, name="verdicts")
-app.add_typer(virtual.app, name="virtual")
 
 
 @app.callback(invoke_without_command=True)

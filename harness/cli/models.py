@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.console import RunDisplay, print_json
+from harness.cli.console import print_json
 from harness.cli.models_fetch import fetch_models
 from harness.cli.models_inspect import inspect_file
+from harness.cli.run_display import RunDisplay
 from harness.core.errors import UsageError
 
 app = typer.Typer(help="Model files.", no_args_is_help=True, rich_markup_mode=None)

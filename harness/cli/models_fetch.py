@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import RunDisplay, print_json, print_table, talk
+from harness.cli.console import print_json, print_table, talk
+from harness.cli.run_display import RunDisplay
 from harness.core.errors import UsageError
 from harness.core.units import format_bytes
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import RunDisplay, print_json, print_table, talk
+from harness.cli.console import print_json, print_table, talk
 from harness.cli.flags import AsJson, ResultsText, Runners, TransportName
+from harness.cli.run_display import RunDisplay
 from harness.core.phone import FORMS, parse_device_word
-from harness.core.text import printable
+from harness.core.text import MISSING, printable
 from harness.core.units import format_bytes
 from harness.store.address import DEFAULT_FOLDER, parse_results
 
@@ -112,7 +113,7 @@ def _for_people(suite: Suite, told: Survey) -> None:
             str(suite.options.warmup_trials),
             str(case.expected),
             told.preflights[case.name].judgement.verdict or UNKNOWN,
-            "; ".join(_limits(case)) or "–",
+            "; ".join(_limits(case)) or MISSING,
             _time(told.times[case.name]),
             _basis(told.times[case.name]),
         )
@@ -151,7 +152,7 @@ def _basis(time: TypicalTime) -> str:
     from harness.bench.forecast import Basis
 
     records = f"{time.trials} {'record' if time.trials == 1 else 'records'}"
-    return {Basis.CASE: f"{records} of it", Basis.MODEL: f"{records} of its model", Basis.NONE: "–"}[time.basis]
+    return {Basis.CASE: f"{records} of it", Basis.MODEL: f"{records} of its model", Basis.NONE: MISSING}[time.basis]
 
 
 def _duration(told: Survey) -> str:

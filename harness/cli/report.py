@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import talk
-from harness.cli.flags import ResultsText
+from harness.cli.flags import ResultsText, night_of
 from harness.core.errors import UsageError
 from harness.store.address import DEFAULT_FOLDER, parse_results
 
@@ -55,7 +55,7 @@ def report(
         return
     if port is not None or host is not None:
         raise UsageError("--port and --host go with --serve")
-    night = _night(as_of)
+    night = night_of(as_of, "--as-of")
     _must_be_a_place(target, results)
     if run_id is not None:
         if night is not None:
@@ -86,17 +86,6 @@ def _draw_run(results: ResultsAddress, run_id: str, target: Path | None) -> None
             f"{', '.join(near) or 'none, there are no trials'}; `harness results list` has all of them"
         )
     typer.echo(draw_run(results, run_id, target))
-
-
-def _night(text: str | None) -> date | None:
-    from harness.analysis.series import parse_night
-
-    if text is None:
-        return None
-    try:
-        return parse_night(text)
-    except UsageError as error:
-        raise UsageError(f"--as-of: {error}") from None
 
 
 def _must_be_a_place(target: Path | None, results: ResultsAddress) -> None:

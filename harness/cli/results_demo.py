@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.bench.demo.world import DEFAULT_NIGHTS
 from harness.cli.console import print_json, print_table, talk
 from harness.cli.flags import AsJson
 
@@ -19,7 +20,7 @@ DEFAULT_SEED = 7
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; it must not hold results.")],
     seed: Annotated[int, typer.Option("--seed", help="The same seed, the same records.")] = DEFAULT_SEED,
-    nights: Annotated[int, typer.Option("--nights", help="How many.")] = 120,
+    nights: Annotated[int, typer.Option("--nights", help="How many.")] = DEFAULT_NIGHTS,
     as_json: AsJson = False,
 ) -> None:
     """Make results of phones that never were: 3 classes, 8 cases, every night, with known changes. Labelled as demo."""

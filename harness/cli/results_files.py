@@ -93,7 +93,7 @@ def export(
 
 
 def _export_to_tool(file: str, tool: Tool, results_text: str, wanted: dict[str, object], *, as_json: bool) -> None:
-    from harness.report.exports.tools import SEVERAL, one_file, several_files, write_several, write_whole
+    from harness.report.exports.tools import SEVERAL, one_file, several_files, write_export, write_several
     from harness.store.database import ResultStore
 
     if tool in SEVERAL and file == STDOUT:
@@ -108,7 +108,7 @@ def _export_to_tool(file: str, tool: Tool, results_text: str, wanted: dict[str, 
                 sys.stdout.buffer.write(data)
                 sys.stdout.buffer.flush()
                 return
-            write_whole(Path(file), data)
+            write_export(Path(file), data)
             paths = [file]
     if as_json:
         print_json({"paths": paths, "format": tool.value, "trials": len(records)})

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import NS_PER_MS, print_json, print_table, talk
+from harness.cli.console import print_json, print_table, talk
 from harness.cli.flags import AsJson, ResultsText
 from harness.cli.results_filters import Builds, Cases, Devices, Outcomes, Runs, Since, Suites, filters
-from harness.core.units import format_bytes
+from harness.core.text import MISSING
+from harness.report.words import bytes_text, duration_text
 from harness.store.address import DEFAULT_FOLDER, parse_results
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from harness.store.database import ResultStore
 
 DEFAULT_LIMIT = 20
-UNKNOWN = "–"
 TRIAL_COLUMNS = (
     "trial_id", "run_id", "suite", "case", "ordinal", "attempt", "cut_short", "arm", "state", "started_at",
     "device_kind", "device_product_type", "device_os_version", "device_udid", "build", "outcome", "expected_outcome",
@@ -99,7 +99,7 @@ def _device(row: dict[str, Any]) -> str:
     if row["device_product_type"] is None:
         return "several"
     mark = "" if row["device_kind"] == "physical" else f" ({row['device_kind'] or 'several kinds'})"
-    return f"{row['device_product_type']} iOS {row['device_os_version'] or UNKNOWN}{mark}"
+    return f"{row['device_product_type']} iOS {row['device_os_version'] or MISSING}{mark}"
 
 
 def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -110,11 +110,11 @@ def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["run_id"],
         row["suite"] or "several",
         _device(row),
-        row["build"] or UNKNOWN,
+        row["build"] or MISSING,
         row["began"],
         str(row["trials"]),
         str(row["as_expected"]),
-        told or UNKNOWN,
+        told or MISSING,
     )
 
 
@@ -127,8 +127,8 @@ def _trial_cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["case"],
         f"{row['ordinal']}{row['arm'] or ''}",
         _device(row),
-        row["build"] or UNKNOWN,
+        row["build"] or MISSING,
         outcome,
-        UNKNOWN if row["load_ns"] is None else f"{row['load_ns'] / NS_PER_MS:.1f} ms",
-        UNKNOWN if row["peak_footprint_bytes"] is None else format_bytes(row["peak_footprint_bytes"]),
+        duration_text(row["load_ns"]),
+        bytes_text(row["peak_footprint_bytes"]),
     )

@@ -10,10 +10,10 @@ import typer
 from harness.cli.console import print_json, print_table
 from harness.cli.explain import find_trial
 from harness.cli.flags import AsJson, ResultsText
-from harness.cli.results_list import UNKNOWN, rows_of
+from harness.cli.results_list import rows_of
 from harness.core.errors import UsageError
 from harness.core.record import record_columns
-from harness.core.text import printable
+from harness.core.text import MISSING, printable
 from harness.core.units import format_bytes
 from harness.store.address import DEFAULT_FOLDER, parse_results
 
@@ -104,5 +104,5 @@ def _show_run(store: ResultStore, run_id: str, *, as_json: bool) -> None:
     typer.echo()
     units = {column.name: column.metadata["unit"] for column in record_columns()}
     headings = [f"{name} ({units[name]})" if units[name] else name for name in _RUN_LIST]
-    cells = [[UNKNOWN if row[name] is None else printable(str(row[name])) for name in _RUN_LIST] for row in trials]
+    cells = [[MISSING if row[name] is None else printable(str(row[name])) for name in _RUN_LIST] for row in trials]
     print_table(headings, cells, right=headings[5:], whole=headings[:1])

@@ -14,11 +14,12 @@ from harness.bench.compare_turns import DEFAULT_CONFIRMED
 from harness.bench.run_options import LEASE_WAIT_S, PreflightMode
 from harness.cli import exits
 from harness.cli.confirm import ConfirmLimit, as_data, confirm_on, print_confirmed
-from harness.cli.console import RunDisplay, print_json, print_table, talk
+from harness.cli.console import print_json, print_table, talk
 from harness.cli.flags import LeaseWait, ResultsText, Runners, TransportName
+from harness.cli.run_display import RunDisplay
 from harness.core.errors import DeviceError
 from harness.core.judgement import ConfirmationResult
-from harness.core.outcome import Family, Outcome
+from harness.core.outcome import Outcome
 from harness.core.phone import FORMS, DeviceWord, parse_device_word
 from harness.core.text import printable
 from harness.store.address import DEFAULT_FOLDER, Results, ResultsAddress, parse_results
@@ -175,8 +176,7 @@ def _for_machines(result: RunResult, drawn: Drawn | None) -> dict[str, object]:
 def _exit_code(result: RunResult) -> int:
     """0 as expected, 1 a model did not do as expected or not all was run, 3 the device was in the way, 4 we were."""
     families = {Outcome(record.outcome).family for record in result.unexpected if record.outcome is not None}
-    codes = {Family.HOST: exits.HARNESS, Family.DEVICE: exits.DEVICE}
-    code = max((codes.get(family, exits.MODEL_FAILED) for family in families), default=0)
+    code = exits.of_families(families)
     if code:
         talk(f"{len(result.unexpected)} of {len(result.counted)} trials did not end as expected")
     if result.over_limits:

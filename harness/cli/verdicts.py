@@ -11,7 +11,7 @@ import typer
 
 from harness.cli import exits
 from harness.cli.console import print_json, print_table, talk
-from harness.cli.flags import AsJson, ResultsText
+from harness.cli.flags import AsJson, ResultsText, night_of
 from harness.core.errors import UsageError
 from harness.core.judgement import MIN_TRIALS, NIGHT_STARTS_UTC, TriageState, VerdictKind
 from harness.core.text import printable
@@ -68,7 +68,7 @@ def verdicts(
     from harness.bench.nightly_verdicts import verdicts_of
     from harness.store.database import ResultStore
 
-    night, first = _night(as_of, "--as-of"), _night(since, "--since")
+    night, first = night_of(as_of, "--as-of"), night_of(since, "--since")
     options = _options(min_trials, night_starts)
     with ResultStore.open_existing(parse_results(results_text)) as store:
         found = verdicts_of(store, as_of=night, options=options)
@@ -117,7 +117,7 @@ def show(
     from harness.report.verdict_words import NIGHT_HEADINGS, night_cells, night_rows, plain
     from harness.store.database import ResultStore
 
-    night, options = _night(as_of, "--as-of"), _options(min_trials, night_starts)
+    night, options = night_of(as_of, "--as-of"), _options(min_trials, night_starts)
     with ResultStore.open_existing(parse_results(results_text)) as store:
         all_histories = histories_of(store, as_of=night, night_starts_utc=options.night_starts_utc)
         found = verdicts_of(store, as_of=night, options=options)
@@ -155,7 +155,7 @@ def triage(
     from harness.store.database import ResultStore
     from harness.store.triage import keep_triage
 
-    night, results = _night(first_bad, "--night"), parse_results(results_text)
+    night, results = night_of(first_bad, "--night"), parse_results(results_text)
     results.must_exist()
     with ResultStore.open(results) as store:
         options = _options(min_trials, night_starts)
@@ -204,7 +204,7 @@ def notify(
 
     if webhook is None and not dry_run:
         raise UsageError(f"say where to: {WEBHOOK_VARIABLE}, or --webhook URL")
-    night, options = _night(as_of, "--as-of"), _options(min_trials, night_starts)
+    night, options = night_of(as_of, "--as-of"), _options(min_trials, night_starts)
     with ResultStore.open_existing(parse_results(results_text)) as store:
         found, demo, folder = verdicts_of(store, as_of=night, options=options), demo_cases(store), store.folder
     if dry_run or webhook is None:
@@ -275,17 +275,6 @@ def _refuse_flags_before(context: typer.Context) -> None:
     if given:
         verb = context.invoked_subcommand
         raise UsageError(f"{given[0]} is before {verb}; write it after: harness verdicts {verb} … {given[0]} …")
-
-
-def _night(text: str | None, flag: str) -> date | None:
-    from harness.analysis.series import parse_night
-
-    if text is None:
-        return None
-    try:
-        return parse_night(text)
-    except UsageError as error:
-        raise UsageError(f"{flag}: {error}") from None
 
 
 def _options(min_trials: int, night_starts: str) -> VerdictOptions:

@@ -11,7 +11,7 @@ import typer
 
 from harness.cli.console import print_json, print_table, rows_of
 from harness.core.phone import DEFAULT_PROFILE
-from harness.core.units import format_bytes
+from harness.core.units import GIB, MIB, format_bytes
 from harness.virtual.catalogue import Profile, catalogue
 
 app = typer.Typer(
@@ -20,7 +20,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-MIB, GIB = 1024**2, 1024**3
 _SIZES = ("ram", "footprint_limit", "footprint_limit_increased", "allocation_limit", "allocation_limit_extended")
 _HEADINGS = {
     "profile": "profile",

@@ -16,7 +16,6 @@ import typer
 from harness.cli import exits
 from harness.cli.console import talk
 from harness.cli.flags import ResultsText
-from harness.core.outcome import Family
 from harness.store.address import DEFAULT_FOLDER, ResultsAddress, parse_results
 from harness.store.errors import NoResults, StoreError
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 TROUBLE_LIMIT_S = 60.0
 """How long results may not be readable (a server that restarts) before we give up."""
-_CODES = {Family.HOST.value: exits.HARNESS, Family.DEVICE.value: exits.DEVICE}
 
 
 def watch(
@@ -109,12 +107,11 @@ def _follow(reader: ProgressReader, face: _Face, until: float) -> int:
 def _code(run: RunProgress) -> int:
     from harness.report.live import RunState
 
-    codes = [_CODES.get(family, exits.MODEL_FAILED) for family in run.failed_families]
+    code = exits.of_families(run.failed_families)
     if run.state is RunState.GONE:
-        codes.append(exits.HARNESS)
-    elif run.total is not None and run.done < run.total:
-        codes.append(exits.MODEL_FAILED)
-    return max(codes, default=0)
+        return max(code, exits.HARNESS)
+    cut_short = run.total is not None and run.done < run.total
+    return max(code, exits.MODEL_FAILED) if cut_short else code
 
 
 def _tell_once(progress: Progress, *, as_json: bool) -> None:

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.text import printable
+from harness.report.end_words import end_text
 from harness.report.live import Progress, RunProgress, TrialNow
 from harness.report.live_words import (
     count_text,
     elapsed_text,
-    end_text,
     memory_text,
     now_text,
     run_elapsed,

@@ -7,7 +7,7 @@ decides is `unknown`, and that is never counted as loaded.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -49,6 +49,11 @@ class Outcome(StrEnum):
     def is_about_model(self) -> bool:
         """False: the phone, the cable or the host was in the way, which says nothing about the model."""
         return self.family in (Family.MEASURED, Family.MODEL)
+
+
+def ends_text(counts: Iterable[tuple[str, int]]) -> str:
+    """Outcomes and how many trials ended so, in words: `3 × loaded, 1 × jetsam`; in the order given."""
+    return ", ".join(f"{count} × {name}" for name, count in counts)
 
 
 _FAMILIES = {

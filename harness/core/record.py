@@ -24,6 +24,11 @@ DEMO_ORIGIN = "demo"
 """Begins the `origin` of records that were made by seed, to show what reports look like."""
 
 
+def is_demo(origin: str | None) -> bool:
+    """Whether a record of this `origin` was made by seed: it is no measurement."""
+    return (origin or "").startswith(DEMO_ORIGIN)
+
+
 def _column(doc: str, unit: str = "", default: Any = ...) -> Any:
     metadata = {"doc": doc, "unit": unit}
     return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+MISSING = "–"
+"""Stands where a figure or a name is not known; never 0."""
 _SPACES = "\n\t"
 _INSTEAD = "\N{REPLACEMENT CHARACTER}"
 

@@ -17,6 +17,7 @@ BYTES_PER_UNIT: dict[str, int] = {
     "MiB": 1024**2,
     "GiB": 1024**3,
 }
+MIB, GIB = BYTES_PER_UNIT["MiB"], BYTES_PER_UNIT["GiB"]
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 """Of databases, Arrow and JSON readers in other languages."""

@@ -22,12 +22,9 @@ from harness.core.outcome import Family, Outcome
 from harness.core.phone import Virtual, parse_device_word, with_settings
 from harness.core.record import TrialRecord
 from harness.core.text import printable
-from harness.pytest_plugin.live import LivePhone
+from harness.pytest_plugin.keys import LIVE, WORDS
 
 NO_DEVICE = "no --device given (try --device=virtual)"
-
-LIVE = pytest.StashKey[LivePhone]()
-WORDS = pytest.StashKey[list[str]]()
 
 # The record's fields that go into JUnit as properties, under these names.
 PROPERTIES = (

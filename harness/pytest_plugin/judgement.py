@@ -113,8 +113,8 @@ def _of_the_nights(store: ResultStore, trials: pd.DataFrame, fail_on: frozenset[
 
 
 def _beside(baseline: RecordedSide, trials: pd.DataFrame, fail_on: frozenset[FailOn]) -> Judged:
-    from harness.analysis.compare_sides import DEFAULT_METRICS, compare_sides
-    from harness.analysis.metrics import METRIC_BY_NAME
+    from harness.analysis.compare_sides import compare_sides
+    from harness.analysis.metrics import DEFAULT_METRICS, METRIC_BY_NAME
     from harness.report.comparison_table import HEADINGS, comparison_notes, comparison_rows
 
     found = compare_sides(baseline.trials, trials, [METRIC_BY_NAME[name] for name in DEFAULT_METRICS])

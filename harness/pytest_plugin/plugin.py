@@ -13,6 +13,7 @@ from harness.core.errors import DeviceError, HarnessError, UsageError
 from harness.core.phone import FORMS, AnyAttached, DeviceWord, PhoneFacts, parse_device_word
 from harness.core.record import TrialRecord
 from harness.core.text import printable
+from harness.pytest_plugin.keys import LIVE, WORDS
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.live import LivePhone
@@ -95,8 +96,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    from harness.pytest_plugin.items import WORDS
-
     words: list[str] = config.getoption("--device") or []
     try:
         words = _expanded([parse_device_word(word) for word in words], words)
@@ -125,7 +124,6 @@ def _expanded(words: list[DeviceWord], texts: list[str]) -> list[str]:
 def _prepare_live(config: pytest.Config) -> None:
     from harness.bench.run_options import LEASE_WAIT_S, RunOptions
     from harness.device.combined import parse_transport
-    from harness.pytest_plugin.items import LIVE
     from harness.pytest_plugin.live import LivePhone
     from harness.pytest_plugin.terminal import TerminalListener
     from harness.runner.choice import parse_runner
@@ -187,8 +185,6 @@ def _seconds(config: pytest.Config, name: str, default: float) -> float:
 
 
 def _live(config: pytest.Config) -> LivePhone | None:
-    from harness.pytest_plugin.items import LIVE
-
     return config.stash.get(LIVE, None)
 
 
@@ -205,8 +201,6 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that uses `phone` or `load` runs once on each device."""
     if DEVICE_FIXTURE in metafunc.fixturenames:
-        from harness.pytest_plugin.items import WORDS
-
         words: list[str | None] = [*metafunc.config.stash[WORDS]] or [None]
         ids = [word if word is not None else "no-device" for word in words]
         metafunc.parametrize(DEVICE_FIXTURE, words, ids=ids, indirect=True, scope="session")

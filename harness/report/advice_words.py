@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 
 from harness.analysis.advice import Advice, advise
 from harness.core.outcome import Family, Outcome
 from harness.core.record import TrialRecord
+from harness.report.html_text import escape
 
 
 def advice_lines(advice: Iterable[Advice]) -> Iterator[str]:
@@ -55,6 +55,6 @@ def _failed(record: TrialRecord) -> bool:
 def _source(text: str) -> str:
     """Addresses become links."""
     return " ".join(
-        f'<a href="{escape(word, quote=True)}">{escape(word)}</a>' if word.startswith("https://") else escape(word)
+        f'<a href="{escape(word)}">{escape(word)}</a>' if word.startswith("https://") else escape(word)
         for word in text.split()
     )

@@ -13,9 +13,10 @@ from harness.analysis.timeline import representative
 from harness.bench.kept_suites import kept_suite
 from harness.bench.suite import Published, SuiteError
 from harness.core.outcome import EMULATED_GPU
-from harness.core.record import TrialState
+from harness.core.record import DEMO_ORIGIN, TrialState
 from harness.report.figures_style import DARK, LIGHT, THEMES, Theme, save, style
 from harness.report.page import CaseSection, Picture, page
+from harness.report.site.pages import SITE_FOLDER
 from harness.report.summary_figure import summary_figure
 from harness.report.table import summary_table
 from harness.report.timeline_figure import Trial, timeline_figure
@@ -62,7 +63,7 @@ def build_report(results: Results, target: Path | None = None, run_id: str | Non
             raise StoreError(
                 f"{address.text}: run {wanted} has no finished trial yet but warm-ups; harness run --resume"
             )
-        folder = target if target is not None else store.folder / "report"
+        folder = target if target is not None else store.folder / SITE_FOLDER
         return _draw(store, _arms_apart(chosen), folder, others=frame["run_id"].nunique() - 1)
 
 
@@ -102,6 +103,7 @@ def _draw(store: ResultStore, frame: pd.DataFrame, folder: Path, *, others: int)
         summaries,
         sections,
         virtual=bool((frame["device_kind"] == "virtual").any()),
+        demo=bool(frame["origin"].fillna("").str.startswith(DEMO_ORIGIN).any()),
         published=published,
     )
     index = folder / "index.html"

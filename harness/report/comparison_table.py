@@ -10,6 +10,7 @@ from harness.analysis.compare_outcomes import outcome_words
 from harness.analysis.compare_sides import CaseComparison, SidesComparison
 from harness.analysis.series import OUTCOME
 from harness.core.judgement import VerdictKind
+from harness.report.verdict_words import shift_text
 from harness.report.words import MISSING, figure_text
 
 HEADINGS = ("Case", "Metric", "A", "B", "Shift", "95 % interval", "p", "Verdict", "")
@@ -47,17 +48,12 @@ def _cells(one: Comparison) -> tuple[str, ...]:
         one.metric.name,
         figure_text(one.a_median, one.metric.unit),
         figure_text(one.b_median, one.metric.unit),
-        share_text(one.shift),
-        MISSING if one.interval is None else " to ".join(map(share_text, one.interval)),
+        shift_text(one.shift),
+        MISSING if one.interval is None else " to ".join(map(shift_text, one.interval)),
         MISSING if one.p is None else p_text(one.p),
         one.verdict,
         one.words,
     )
-
-
-def share_text(share: float | None) -> str:
-    """`+5.1 %`; a dash for None."""
-    return MISSING if share is None else f"{share:+.1%}".replace("%", " %")
 
 
 def p_text(p: float) -> str:

@@ -15,11 +15,10 @@ from harness.core.record import TrialRecord, TrialState
 from harness.core.units import format_bytes
 from harness.report.advice_words import advice_lines
 from harness.report.outcome_words import FAMILIES, LAST_STEP, NEXT, RULES, SOUGHT, STEPS, known_outcome
+from harness.report.words import duration_text
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
-# A line of the time line that is shorter than this is told in milliseconds.
-_SHORT_NS = 10 * NS_PER_S
 MAX_LINE_CHARS = 300
 _STRANGE = "This program does not know that outcome: a newer harness wrote the record, and can explain it."
 
@@ -105,7 +104,7 @@ def _phone(record: TrialRecord) -> Iterator[str]:
     told = list(_readings(record))
     yield f"Before the trial: {', '.join(told)}." if told else "Before the trial it told nothing of itself."
     if record.cooled_ns:
-        yield f"The trial waited {_seconds(record.cooled_ns)} for the phone to be ready."
+        yield f"The trial waited {duration_text(record.cooled_ns)} for the phone to be ready."
 
 
 def _readings(record: TrialRecord) -> Iterator[str]:
@@ -167,12 +166,14 @@ def _time_line(record: TrialRecord) -> Iterator[str]:
 
 def _moments(record: TrialRecord) -> Iterator[_Moment]:
     for step in record.host_steps:
-        took = "" if step.duration_ns is None else f" ({_duration(step.duration_ns)})"
+        took = "" if step.duration_ns is None else f" ({duration_text(step.duration_ns)})"
         if step.duration_ns is None and step.name != LAST_STEP:
             took = " (never ended)"
         yield _Moment(step.begin_ns, f"host   {step.name}: {STEPS.get(step.name, 'a step of the harness')}{took}")
     for cut in record.cuts:
-        back = "and did not come back" if cut.back_ns is None else f"back after {_seconds(cut.back_ns - cut.gone_ns)}"
+        back = (
+            "and did not come back" if cut.back_ns is None else f"back after {duration_text(cut.back_ns - cut.gone_ns)}"
+        )
         yield _Moment(cut.gone_ns, f"CUT    the phone left its cable, {back}")
     offset_ns = record.clock_offset_ns
     if offset_ns is None:
@@ -180,13 +181,13 @@ def _moments(record: TrialRecord) -> Iterator[_Moment]:
     for phase in record.phases:
         took = "NO END WAS HEARD OF"
         if phase.duration_ns is not None:
-            took = _duration(phase.duration_ns)
+            took = duration_text(phase.duration_ns)
         yield _Moment(phase.begin_ns - offset_ns, f"app    {phase.name} ({took})")
     for notice in record.notices:
         told = notice.kind.replace("_", " ") + (f": {notice.text}" if notice.text else "")
         yield _Moment(notice.at_ns - offset_ns, f"phone  {told}")
     for gap in record.sample_gaps:
-        yield _Moment(gap.begin_ns - offset_ns, f"GAP    no sample for {_duration(gap.length_ns)}")
+        yield _Moment(gap.begin_ns - offset_ns, f"GAP    no sample for {duration_text(gap.length_ns)}")
     if record.last_sample_ns is not None:
         yield _Moment(record.last_sample_ns - offset_ns, f"app    last of {record.sample_count} samples")
 
@@ -201,14 +202,6 @@ def _clock(ns: int) -> str:
     return f"{ns / NS_PER_S:9.3f} s"
 
 
-def _duration(ns: int) -> str:
-    return f"{ns / NS_PER_MS:.0f} ms" if ns < _SHORT_NS else _seconds(ns)
-
-
-def _seconds(ns: int) -> str:
-    return f"{ns / NS_PER_S:.1f} s"
-
-
 # --- evidence, files, advice
 
 
@@ -219,7 +212,9 @@ def _evidence(record: TrialRecord) -> Iterator[str]:
     if record.seq_missing:
         yield f"         {record.seq_missing} events of the app are in neither stream nor journal"
     if record.sample_gap_count:
-        limit = "" if record.sample_gap_limit_ns is None else f" of more than {_duration(record.sample_gap_limit_ns)}"
+        limit = (
+            "" if record.sample_gap_limit_ns is None else f" of more than {duration_text(record.sample_gap_limit_ns)}"
+        )
         yield f"         {record.sample_gap_count} gaps{limit} between samples"
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 PNG_DPI = 150
-MIB = 1024 * 1024
 
 # Verdana has the widths of DejaVu Sans, with which the layout is measured; an SVG names fonts and does not carry them.
 _FONTS = ["DejaVu Sans", "Verdana", "sans-serif"]

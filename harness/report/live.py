@@ -19,10 +19,12 @@ from harness.bench.plan import plan_trials
 from harness.bench.run_note import RunNote, read_note
 from harness.bench.suite import SuiteError
 from harness.core.outcome import Family, Outcome
-from harness.core.record import TrialState
+from harness.core.phone import PhoneKind
+from harness.core.record import DEMO_ORIGIN, TrialState, is_demo
 from harness.report.live_locks import RunLocks
 from harness.report.live_memory import MemoryNow, SpoolTail
 from harness.report.live_rows import claimed_here, newest_run, rows_of_runs, runs_of_claims
+from harness.report.outcome_words import known_outcome
 from harness.store.database import ResultStore
 from harness.store.errors import StoreError
 
@@ -49,11 +51,18 @@ class PhoneNow:
     product_type: str
     os_version: str
     settings: str
+    demo: bool
+    """It never was: its trials were made by seed."""
+
+    @property
+    def virtual(self) -> bool:
+        return self.kind == PhoneKind.VIRTUAL
 
     @property
     def text(self) -> str:
         """`iPhone17,1 iOS 18.5 (virtual; footprint_limit=90MiB)`."""
-        marks = [mark for mark in ("virtual" if self.kind == "virtual" else "", self.settings) if mark]
+        told = (DEMO_ORIGIN if self.demo else "", PhoneKind.VIRTUAL if self.virtual else "", self.settings)
+        marks = [mark for mark in told if mark]
         return f"{self.product_type} iOS {self.os_version}" + (f" ({'; '.join(marks)})" if marks else "")
 
 
@@ -134,7 +143,7 @@ class RunProgress:
     outcomes: tuple[tuple[str, int], ...]
     """Outcome → trials that ended so, of those that count; most frequent first."""
     failures: int
-    failed_families: tuple[str, ...]
+    failed_families: tuple[Family, ...]
     """Families of the outcomes that were not expected; `model` where a limit was broken."""
     ended: tuple[TrialEnd, ...]
     """In order of time, the newest MAX_ENDED."""
@@ -308,13 +317,10 @@ def _phone(row: Mapping[str, Any]) -> PhoneNow:
         row["device_product_type"],
         row["device_os_version"],
         row["device_settings"],
+        is_demo(row["origin"]),
     )
 
 
-def _family(end: TrialEnd) -> str:
-    if end.outcome == end.expected_outcome:
-        return Family.MODEL
-    try:
-        return Outcome(end.outcome).family
-    except ValueError:
-        return Family.MODEL
+def _family(end: TrialEnd) -> Family:
+    outcome = None if end.outcome == end.expected_outcome else known_outcome(end.outcome)
+    return Family.MODEL if outcome is None else outcome.family

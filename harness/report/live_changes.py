@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from harness.report.end_words import end_text
 from harness.report.live import Progress, RunProgress, RunState, TrialEnd, TrialNow
-from harness.report.live_words import count_text, end_text, memory_text, now_text, run_text, state_text, step_text
+from harness.report.live_words import count_text, memory_text, now_text, run_text, state_text, step_text
 
 
 class ChangeKind(StrEnum):

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import stat
 from pathlib import Path
 
 from harness.bench.resume import LOCKS_FOLDER
+from harness.bench.run_note import RUN_ID
 from harness.device.lease import MAX_LOCKS, SUFFIX
-
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 _Version = tuple[int, int, int]
 
@@ -36,7 +34,7 @@ class RunLocks:
             return {}
         # the newest ones: ids sort by time, and a run that was killed leaves its file
         runs = [name.removesuffix(SUFFIX) for name in names[-MAX_LOCKS:]]
-        states = {run_id: self._held(run_id) for run_id in runs if _RUN_ID.fullmatch(run_id)}
+        states = {run_id: self._held(run_id) for run_id in runs if RUN_ID.fullmatch(run_id)}
         return {run_id: held for run_id, held in states.items() if held is not None}
 
     def _held(self, run_id: str) -> bool | None:

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from harness.report.end_words import end_remarks, end_text
 from harness.report.live import Progress, RunProgress, TrialEnd, TrialNow
 from harness.report.live_memory import MemoryNow
 from harness.report.live_words import (
     count_text,
     elapsed_text,
-    end_text,
     memory_text,
     now_text,
     run_elapsed,
@@ -77,18 +77,20 @@ SCRIPT = """
 """.replace("EVENTS", EVENTS).replace("ADDRESS", ADDRESS)
 """A constant: its hash is in the page's policy. It puts in what this server has rendered, and builds nothing itself."""
 
+LIVE_POLICY = policy((SCRIPT,), connect=True)
+
 
 def live_page(progress: Progress) -> str:
     """The whole page."""
-    kinds = {run.phone.kind for run in progress.runs if run.phone is not None}
+    phones = [run.phone for run in progress.runs if run.phone is not None]
     return render(
         "live.html.j2",
         page="live",
         title="In progress",
         scripts=(SCRIPT,),
-        live_policy=policy((SCRIPT,), connect=True),
-        demo=False,
-        virtual="virtual" in kinds,
+        live_policy=LIVE_POLICY,
+        demo=any(phone.demo for phone in phones),
+        virtual=any(phone.virtual for phone in phones),
         entry=SITE + ENTRY,
         address=ADDRESS,
         at=_clock(),
@@ -160,6 +162,7 @@ def _curve(memory: MemoryNow) -> dict[str, Any]:
     )
     step = max(1, len(points) // MAX_ROWS)
     return {
+        "box": f"0 0 {_WIDTH} {_HEIGHT}",
         "label": f"Footprint over {duration_text(span_ns)}, from 0 to {bytes_text(peak)}",
         "path": "M" + " L".join(xy),
         "rows": [(duration_text(at), bytes_text(footprint)) for at, footprint in points[::step]],
@@ -167,13 +170,7 @@ def _curve(memory: MemoryNow) -> dict[str, Any]:
 
 
 def _end(end: TrialEnd) -> dict[str, Any]:
-    remarks = [
-        "warm-up" if end.ordinal < 1 else "",
-        "cut short, does not count" if end.cut_short else "",
-        f"expected {end.expected_outcome}" if end.outcome != end.expected_outcome else "",
-        f"over the limits: {end.broken_limits}" if end.broken_limits else "",
-        (end.reason or "") if end.outcome != "loaded" else "",
-    ]
+    remarks = [*(["warm-up"] if end.ordinal < 1 else []), *end_remarks(end)]
     return {
         "name": end.name,
         "page": quote(SITE + trial_page(end.trial_id)),
@@ -183,5 +180,5 @@ def _end(end: TrialEnd) -> dict[str, Any]:
         "load_ns": end.load_ns,
         "peak_bytes": end.peak_footprint_bytes,
         "limit_bytes": end.footprint_limit_bytes,
-        "remark": "; ".join(remark for remark in remarks if remark),
+        "remark": "; ".join(remarks),
     }

@@ -12,8 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from harness.store.errors import StoreError
 from harness.store.owner import PLACE_FILE
-from harness.store.schema import claims, trials
+from harness.store.schema import RECORD_TYPES, claims, trials
 
 COLUMNS = (
     "trial_id",
@@ -34,6 +35,7 @@ COLUMNS = (
     "device_product_type",
     "device_os_version",
     "device_settings",
+    "origin",
     "outcome",
     "expected_outcome",
     "reason",
@@ -69,12 +71,12 @@ def newest_run(connection: Connection) -> set[str]:
 
 
 def _check_ids(runs: Collection[str]) -> None:
-    if not all(_TIME_ID.fullmatch(run_id) for run_id in runs):
+    if not all(isinstance(run_id, str) and _TIME_ID.fullmatch(run_id) for run_id in runs):
         raise ValueError("another's ids")
 
 
 def rows_of_runs(connection: Connection, runs: Collection[str]) -> dict[str, Sequence[Mapping[str, Any]]]:
-    """Run → its rows, in order of their ids."""
+    """Run → its rows, in order of their ids. Raises StoreError for a value that no harness writes."""
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     if not runs:
         return {}
@@ -86,5 +88,17 @@ def rows_of_runs(connection: Connection, runs: Collection[str]) -> dict[str, Seq
         begin = datetime.strptime(min(runs)[:8], "%Y%m%d").replace(tzinfo=UTC) - timedelta(days=1)
         query = query.where(trials.c.trial_id >= f"{begin:%Y%m%d}")
     for row in connection.execute(query).mappings():
-        found[row["run_id"]].append(dict(row))
+        found[row["run_id"]].append(_checked(dict(row)))
     return dict(found)
+
+
+def _checked(row: dict[str, Any]) -> dict[str, Any]:
+    """SQLite keeps any value in any column."""
+    for name, value in row.items():
+        plain, optional = RECORD_TYPES[name]
+        if type(value) is not plain and not (value is None and optional):
+            raise StoreError(
+                f"trial {str(row['trial_id'])[:80]}: {name} is {repr(value)[:80]}, which no harness writes there; the "
+                "row was written by another program or damaged"
+            )
+    return row

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from harness.core.outcome import ends_text
+from harness.core.text import MISSING
 from harness.core.units import format_bytes
-from harness.report.live import RunProgress, RunState, TrialEnd, TrialNow
+from harness.report.live import RunProgress, RunState, TrialNow
 from harness.report.live_memory import MemoryNow
-
-MISSING = "–"
-"""As in `words`, which takes pandas to import."""
-NS_PER_MS = 1_000_000
 
 _STATES = {
     RunState.RUNNING: "in progress",
@@ -42,7 +40,7 @@ def run_text(run: RunProgress) -> str:
 def count_text(run: RunProgress) -> str:
     """`3 of 12 trials`, `3 trials`, and how they ended: `3 of 12 trials: 2 × loaded, 1 × jetsam`."""
     done = f"{run.done} of {run.total} trials" if run.total is not None else f"{run.done} trials"
-    outcomes = ", ".join(f"{count} × {name}" for name, count in run.outcomes)
+    outcomes = ends_text(run.outcomes)
     failed = f" ({run.failures} not as expected)" if run.failures else ""
     return f"{done}: {outcomes}{failed}" if outcomes else done
 
@@ -71,26 +69,6 @@ def step_text(run: RunProgress) -> str | None:
     if run.step is None:
         return None
     return run.step if run.step_share is None else f"{run.step} ({100 * run.step_share:.0f} %)"
-
-
-def end_text(end: TrialEnd) -> str:
-    """`loaded: load 10 ms, peak 15.59 MiB, first token 5 ms`; of others the reason."""
-    told = []
-    if end.load_ns is not None:
-        told.append(f"load {end.load_ns / NS_PER_MS:.0f} ms")
-    if end.peak_footprint_bytes is not None:
-        told.append(f"peak {format_bytes(end.peak_footprint_bytes)}")
-    if end.ttft_ns is not None:
-        told.append(f"first token {end.ttft_ns / NS_PER_MS:.0f} ms")
-    if end.outcome != end.expected_outcome:
-        told.append(f"expected {end.expected_outcome}")
-    if end.broken_limits:
-        told.append(f"over the limits: {end.broken_limits}")
-    if end.cut_short:
-        told.append("cut short, does not count")
-    if end.reason and end.outcome != "loaded":
-        told.append(end.reason)
-    return f"{end.outcome}: {', '.join(told)}" if told else end.outcome
 
 
 def elapsed_text(since: str | None, until: datetime | str | None = None) -> str:

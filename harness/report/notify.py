@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,7 @@ from harness.core.errors import HarnessError
 from harness.report.notify_news import Told, message, news, told_now
 from harness.report.notify_post import check_webhook, post_json
 from harness.store.owner import exclusive
-from harness.store.telemetry import PART_SUFFIX, sync_folder
+from harness.store.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -121,17 +119,8 @@ def _told(state: Mapping[str, Any], target: str) -> dict[str, Told]:
 
 def _write(folder: Path, state: dict[str, Any], *, sent: bool) -> None:
     path = folder / STATE_NAME
-    part = path.with_name(f"{STATE_NAME}.{os.getpid()}{PART_SUFFIX}")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            json.dump(state, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync_folder(folder)
+        write_whole(path, json.dumps(state, indent=1).encode())
     except OSError as error:
         again = "it was sent, and will be sent again: " if sent else ""
         raise NotifyStateError(f"{path}: {again}cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -15,13 +16,15 @@ from harness.analysis.verdict import Verdict
 from harness.core.judgement import VerdictKind
 from harness.core.text import printable
 from harness.report.exports.newest import DEMO
-from harness.report.verdict_words import kind_text, plain, value_text
+from harness.report.verdict_words import kind_text, plain, value_text, verdict_text
 
 MAX_LINES = 20
 """Of verdicts in the text; Slack folds long messages."""
 MAX_LINE_CHARS = 300
 MAX_VERDICTS = 200
 """In the message's own part."""
+_LEADS_ELSEWHERE = re.compile(r"(?<=[@#~])(?=[\w-])|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=\])(?=[(\[:])", re.IGNORECASE)
+"""Between the sign and what it would lead to."""
 _QUIETLY_SAME = (VerdictKind.IMPROVED, VerdictKind.INCOMPARABLE)
 """After these, `same` is no news: nothing happened, but time passed."""
 
@@ -46,19 +49,14 @@ class News:
     """Its kind then; None: it was not told of."""
 
 
-def key_text(verdict: Verdict) -> str:
-    """Of what it is the verdict: a series, and the segment where several go on side by side."""
-    return f"{verdict.series.text} [{verdict.segment}]" if verdict.segment else verdict.series.text
-
-
 def told_now(verdicts: Sequence[Verdict], before: Mapping[str, Told]) -> dict[str, Told]:
     """What will have been told; a change keeps its first night as long as it is the same change."""
     now = {}
     for one in verdicts:
-        known, told = before.get(key_text(one)), _told(one)
+        known, told = before.get(verdict_text(one)), _told(one)
         if known is not None and known.kind == told.kind and _same_change(known, told):
             told = replace(told, since=known.since)
-        now[key_text(one)] = told
+        now[verdict_text(one)] = told
     return now
 
 
@@ -70,7 +68,7 @@ def news(verdicts: Sequence[Verdict], before: Mapping[str, Told]) -> list[News]:
     """
     found = []
     for one in verdicts:
-        known, told = before.get(key_text(one)), _told(one)
+        known, told = before.get(verdict_text(one)), _told(one)
         if known is None:
             new = one.kind is not VerdictKind.SAME
         elif known.kind != told.kind:
@@ -124,7 +122,7 @@ def _line(group: Sequence[News], demo: Collection[CaseKey]) -> str:
     one = group[0]
     verdict = one.verdict
     metric = verdict.series.metric
-    name = f"{DEMO}/{key_text(verdict)}" if verdict.series.of_case in demo else key_text(verdict)
+    name = f"{DEMO}/{verdict_text(verdict)}" if verdict.series.of_case in demo else verdict_text(verdict)
     if len(group) > 1:
         name = f"{name.removesuffix(metric)}({len(group)} series)"
     figures = ""
@@ -137,8 +135,11 @@ def _line(group: Sequence[News], demo: Collection[CaseKey]) -> str:
 
 
 def _slack(text: str) -> str:
-    """With these escaped nothing in it is a mention, a channel or a link of Slack's."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Nothing in it is a mention, a channel, a link or a picture: Slack's are between `<` and `>`, but addresses become
+    links by themselves, and others (Mattermost, say) read Markdown and call everybody at a bare `@all`.
+    """
+    apart = _LEADS_ELSEWHERE.sub("\N{ZERO WIDTH SPACE}", text)
+    return apart.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _counted(number: int) -> str:

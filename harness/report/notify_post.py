@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import re
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
+from queue import Empty, SimpleQueue
 from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -25,6 +27,9 @@ from harness.core.errors import HarnessError, UsageError
 
 CONNECT_LIMIT_S = 10.0
 ANSWER_LIMIT_S = 30.0
+"""Of silence."""
+ATTEMPT_LIMIT_S = 60.0
+"""Of one request in all, however busily the other side says nothing."""
 MAX_REDIRECTS = 3
 MAX_URL_CHARS = 4096
 FIRST_WAIT_S = 1.0
@@ -32,6 +37,7 @@ FIRST_WAIT_S = 1.0
 MAX_WAIT_S = 60.0
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 """Answers after which the same request may succeed."""
+THREAD_NAME = "iphone-load-webhook"
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
@@ -56,8 +62,11 @@ def check_webhook(url: str) -> str:
         raise UsageError("the webhook's address is none: it is as https://host/path") from None
     if parts.scheme not in ("https", "http") or not parts.hostname or port == 0 or len(url) > MAX_URL_CHARS:
         raise UsageError("the webhook's address is none: it is as https://host/path")
-    if not url.isascii() or not url.isprintable() or " " in url:
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise UsageError("the webhook's address holds characters that no address has: write them as %XX")
+    if _host_asked(url) != parts.hostname:
+        # who checks an address and who goes there must read it alike
+        raise UsageError("the webhook's address is none: it is as https://host/path")
     if parts.scheme == "http" and not _is_here(parts.hostname):
         raise UsageError(f"the webhook on {parts.hostname[:80]}: only https, but to this machine: it carries a secret")
     return url
@@ -72,26 +81,26 @@ def post_json(url: str, body: bytes, *, retry_for_s: float, wait: Callable[[floa
     where = _where(urlsplit(check_webhook(url)))
     ends = time.monotonic() + retry_for_s
     attempts, delay_s = 0, FIRST_WAIT_S
-    with _quiet_log():
-        while True:
-            attempts += 1
-            try:
-                _attempt(url, body, where)
-            except _Busy as busy:
-                pause_s = delay_s if busy.retry_after_s is None else busy.retry_after_s
-                if time.monotonic() + pause_s > ends:
-                    times = "once" if attempts == 1 else f"{attempts} times"
-                    raise NotDelivered(f"the webhook on {where}: {busy}; tried {times}") from None
-                wait(pause_s)
-                delay_s = min(2 * delay_s, MAX_WAIT_S)
-            else:
-                return
+    _keep_silent()
+    while True:
+        attempts += 1
+        try:
+            _attempt(url, body, where)
+        except _Busy as busy:
+            pause_s = delay_s if busy.retry_after_s is None else busy.retry_after_s
+            if time.monotonic() + pause_s > ends:
+                times = "once" if attempts == 1 else f"{attempts} times"
+                raise NotDelivered(f"the webhook on {where}: {busy}; tried {times}") from None
+            wait(pause_s)
+            delay_s = min(2 * delay_s, MAX_WAIT_S)
+        else:
+            return
 
 
 def _attempt(url: str, body: bytes, where: str) -> None:
     at = url
     for _ in range(MAX_REDIRECTS + 1):
-        status, headers = _one(at, body, where)
+        status, headers = _in_time(at, body, where)
         if 200 <= status < 300:
             return
         if status in BUSY:
@@ -106,13 +115,35 @@ def _attempt(url: str, body: bytes, where: str) -> None:
 def _next(at: str, location: str, where: str) -> str:
     """Where a redirect leads; what is sent is for this host alone."""
     try:
-        target = urljoin(at, location)
+        target = check_webhook(urljoin(at, location))
         same = _origin(urlsplit(target)) == _origin(urlsplit(at))
-    except ValueError:
+    except (ValueError, UsageError):
         same = False
     if not same:
         raise NotDelivered(f"the webhook on {where} redirects to another host; nothing is sent there")
     return target
+
+
+def _in_time(url: str, body: bytes, where: str) -> tuple[int, urllib3.HTTPHeaderDict]:
+    """By a thread that is left to itself after ATTEMPT_LIMIT_S: one byte of an answer a second never ends, and the lock
+    that keeps the next night's message away would be held for ever.
+    """
+    answers: SimpleQueue[tuple[int, urllib3.HTTPHeaderDict] | Exception] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(_one(url, body, where))
+        except Exception as error:  # noqa: BLE001  # raised again by whoever waits
+            answers.put(error)
+
+    threading.Thread(target=ask, name=THREAD_NAME, daemon=True).start()
+    try:
+        found = answers.get(timeout=ATTEMPT_LIMIT_S)
+    except Empty:
+        raise _Busy(f"no whole answer within {ATTEMPT_LIMIT_S:.0f} s") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _one(url: str, body: bytes, where: str) -> tuple[int, urllib3.HTTPHeaderDict]:
@@ -154,16 +185,20 @@ def _pool(parts: SplitResult) -> Iterator[urllib3.PoolManager]:
         pool.clear()
 
 
-@contextmanager
-def _quiet_log() -> Iterator[None]:
-    """urllib3's debug lines hold the path."""
-    log = logging.getLogger("urllib3")
-    before = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
+class _Silence(logging.Filter):
+    """urllib3's lines hold the address, and not only its debug lines: an odd header is a warning that quotes it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.threadName != THREAD_NAME
+
+
+_SILENCE = _Silence()
+
+
+def _keep_silent() -> None:
+    """For good: a thread that was left to itself may speak later. What others do with urllib3 is told as ever."""
+    for name in ("connectionpool", "connection", "poolmanager", "response", "util.retry"):
+        logging.getLogger(f"urllib3.{name}").addFilter(_SILENCE)
 
 
 def _retry_after_s(text: str) -> float | None:
@@ -176,6 +211,15 @@ def _retry_after_s(text: str) -> float | None:
         return None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _host_asked(url: str) -> str | None:
+    """The host that the HTTP library would go to."""
+    try:
+        host = urllib3.util.parse_url(url).host
+    except urllib3.exceptions.LocationParseError:
+        return None
+    return None if host is None else host.strip("[]")
 
 
 def _is_here(host: str) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from string import Template
 
 from harness.bench.suite import Published
 from harness.core.record import TrialRecord
 from harness.report.advice_words import advice_html
+from harness.report.html_text import escape
+from harness.report.site.layout import policy
 from harness.report.table import HEADINGS, SummaryRow
 from harness.report.words import bytes_text, duration_text
 
@@ -47,6 +48,8 @@ _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="$policy">
+<meta name="referrer" content="no-referrer">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
 <style>$style</style>
@@ -90,11 +93,17 @@ def page(
     sections: Sequence[CaseSection],
     *,
     virtual: bool,
+    demo: bool = False,
     published: Sequence[Published] = (),
 ) -> str:
     """The HTML. Everything that came from a phone, a suite or an engine is escaped."""
     parts = [f'<p class="muted">{escape(note)}</p>' for note in notes]
-    if virtual:
+    if demo:
+        parts.append(
+            '<p class="virtual">Demo: simulated figures, made by seed. No phone and no engine has measured any of '
+            "them.</p>"
+        )
+    elif virtual:
         parts.append(
             '<p class="virtual">Figures marked <strong>virtual</strong> come from a virtual iPhone on a computer. '
             "They say how the harness and the engine behave, not how an iPhone performs.</p>"
@@ -109,12 +118,12 @@ def page(
         parts.append(_figure(section.picture) if section.picture else "<p>No trial of this case has telemetry.</p>")
         parts.append(advice_html(section.records, section.neighbours))
         parts += [_trial(record) for record in section.records]
-    return _PAGE.substitute(title=escape(title), style=_STYLE, body="\n".join(parts))
+    return _PAGE.substitute(title=escape(title), style=_STYLE, policy=escape(policy()), body="\n".join(parts))
 
 
 def _figure(picture: Picture) -> str:
-    label = escape(picture.description, quote=True)
-    title = escape(picture.title, quote=True)
+    label = escape(picture.description)
+    title = escape(picture.title)
     return (
         f'<figure><div class="wide" tabindex="0" role="group" aria-label="{title}"><picture>'
         f'<source media="(prefers-color-scheme: dark)" srcset="{_data(picture.dark_svg)}">'
@@ -160,7 +169,7 @@ def _published(facts: Sequence[Published]) -> str:
     """What the suite quotes of others, told apart from what was measured."""
     body = "".join(
         f"<tr><td>{escape(fact.what)}</td><td>{escape(fact.figure)}</td>"
-        f'<td><a href="{escape(fact.source, quote=True)}" rel="noreferrer">{escape(fact.source.removeprefix("https://"))}</a></td></tr>'
+        f'<td><a href="{escape(fact.source)}" rel="noreferrer">{escape(fact.source.removeprefix("https://"))}</a></td></tr>'
         for fact in facts
     )
     head = "".join(f'<th scope="col">{heading}</th>' for heading in ("What", "Figure, as they give it", "Source"))

@@ -7,41 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
-from matplotlib.textpath import text_to_path
-from matplotlib.transforms import Affine2D
 from numpy.typing import ArrayLike
 
-from harness.report.figures_style import Theme
+from harness.report.figure_marks import Fill, Look, Stroke
+from harness.report.figure_sheet import TICK_SIZE, Lettering, Sheet, text_width_in
 
-Looks = dict[str, Any]
-"""Keywords of matplotlib's lines and texts."""
-POINTS_PER_IN = 72
-TICK_SIZE = 8.5
+GRID_DEPTH = 0.5
+_AXIS_WIDTH = 0.8
+_GRID_WIDTH = 0.6
 _STEPS = (1, 2, 5, 10)
-
-
-def text_width_in(text: str, size: float, *, bold: bool = False) -> float:
-    """Width of a text in inches, as drawn in `size` points."""
-    return _width_points(text, size, bold) / POINTS_PER_IN
-
-
-@cache
-def _font(size: float, bold: bool) -> FontProperties:
-    return FontProperties(size=size, weight="bold" if bold else "normal")
-
-
-def _width_points(text: str, size: float, bold: bool) -> float:
-    width, _, _ = text_to_path.get_text_width_height_descent(text, _font(size, bold), ismath=False)
-    return float(width)
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
@@ -61,100 +38,75 @@ def tick_texts(values: Sequence[float]) -> list[str]:
 
 
 class Panel:
-    """A rectangle of the figure with scales of its own."""
+    """A rectangle of a sheet with scales of its own."""
 
     def __init__(
         self,
-        figure: Figure,
+        sheet: Sheet,
         place_in: tuple[float, float, float, float],
         x: tuple[float, float],
         y: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         """`place_in`: left, bottom, width, height in inches; `x`, `y`: the values at its edges, low before high."""
-        self.figure = figure
+        self.sheet = sheet
         self.left, self.bottom, self.width, self.height = place_in
         self.x, self.y = x, y
-        x_scale, y_scale = self.width / (x[1] - x[0]), self.height / (y[1] - y[0])
-        self.x_in = x_scale
+        self.x_in = self.width / (x[1] - x[0])
         """Inches for one unit of x."""
-        to_in = Affine2D.from_values(x_scale, 0, 0, y_scale, self.left - x[0] * x_scale, self.bottom - y[0] * y_scale)  # type: ignore[no-untyped-call,unused-ignore]  # matplotlib leaves it untyped
-        self._transform = to_in + figure.dpi_scale_trans
-        self._to_in = to_in
+        self.y_in = self.height / (y[1] - y[0])
 
-    def line(self, x: ArrayLike, y: ArrayLike, **looks: Any) -> None:
-        """Joins points in the panel's data; NaN breaks the line."""
-        drawn = Line2D(np.asarray(x, dtype=float), np.asarray(y, dtype=float), transform=self._transform, **looks)
-        self.figure.add_artist(drawn, clip=False)
+    def draw(self, look: Look, x: ArrayLike, y: ArrayLike, *, depth: float = 2.0) -> None:
+        """A line through places of the data, broken at NaN, or a mark at each."""
+        x_in = self.left + (np.asarray(x, dtype=np.float64) - self.x[0]) * self.x_in
+        y_in = self.bottom + (np.asarray(y, dtype=np.float64) - self.y[0]) * self.y_in
+        self.sheet.draw(look, x_in, y_in, depth=depth)
 
-    def upright(self, x: float, **looks: Any) -> None:
+    def upright(self, x: float, look: Stroke, *, depth: float = 2.0) -> None:
         """A line from the bottom to the top."""
-        self.line([x, x], list(self.y), **looks)
+        self.draw(look, [x, x], self.y, depth=depth)
 
-    def level(self, y: float, **looks: Any) -> None:
+    def level(self, y: float, look: Stroke, *, depth: float = 2.0) -> None:
         """A line from the left to the right."""
-        self.line(list(self.x), [y, y], **looks)
+        self.draw(look, self.x, [y, y], depth=depth)
 
     def box(
-        self,
-        x: tuple[float, float],
-        y: tuple[float, float] | None = None,
-        *,
-        color: str,
-        zorder: float = 0,
-        **looks: Any,
+        self, x: tuple[float, float], y: tuple[float, float] | None = None, *, fill: Fill, depth: float = 0.0
     ) -> None:
         """A filled rectangle; without `y` as high as the panel. What lies outside is cut off."""
         x0, x1 = (min(max(value, self.x[0]), self.x[1]) for value in x)
-        y0, y1 = y or self.y
-        drawn = Rectangle(
-            (x0, y0), x1 - x0, y1 - y0, transform=self._transform, facecolor=color, linewidth=0, zorder=zorder, **looks
-        )
-        self.figure.add_artist(drawn, clip=False)
+        self.draw(fill, [x0, x1], y or self.y, depth=depth)
 
-    def text(
-        self, x: float, y: float, text: str, *, size: float = TICK_SIZE, dx: float = 0.0, dy: float = 0.0, **looks: Any
-    ) -> None:
+    def write(self, x: float, y: float, text: str, look: Lettering, *, dx: float = 0.0, dy: float = 0.0) -> None:
         """A text at a place of the data, moved by `dx`, `dy` inches."""
-        at_x, at_y = self._to_in.transform((x, y))
-        write(self.figure, at_x + dx, at_y + dy, text, size=size, **looks)
+        at_x, at_y = self.left + (x - self.x[0]) * self.x_in, self.bottom + (y - self.y[0]) * self.y_in
+        self.sheet.write(at_x + dx, at_y + dy, text, look)
 
-    def x_axis(self, theme: Theme, label: str, *, about: int = 8, below_in: float = 0.0, grid: bool = False) -> None:
+    def x_axis(self, label: str, *, about: int = 8, below_in: float = 0.0, grid: bool = False) -> None:
         """The line below, its ticks, texts and label; `below_in`: how far below the panel it stands."""
+        theme, sheet = self.sheet.theme, self.sheet
+        axis, words = Stroke(theme.muted, _AXIS_WIDTH), Lettering(theme.text, ha="center", va="top")
         values = ticks(*self.x, about)
         bottom = self.bottom - below_in
-        rule(self.figure, [self.left, self.left + self.width], [bottom, bottom], color=theme.muted, linewidth=0.8)
+        sheet.draw(axis, [self.left, self.left + self.width], [bottom, bottom])
         for value, text in zip(values, tick_texts(values), strict=True):
             at = self.left + (value - self.x[0]) * self.x_in
-            rule(self.figure, [at, at], [bottom, bottom - 0.05], color=theme.muted, linewidth=0.8)
-            write(self.figure, at, bottom - 0.08, text, size=TICK_SIZE, ha="center", va="top")
+            sheet.draw(axis, [at, at], [bottom, bottom - 0.05])
+            sheet.write(at, bottom - 0.08, text, words)
             if grid:
-                self.upright(value, color=theme.grid, linewidth=0.6, zorder=0.5)
+                self.upright(value, Stroke(theme.grid, _GRID_WIDTH), depth=GRID_DEPTH)
         middle = self.left + self.width / 2
-        write(self.figure, middle, bottom - 0.27, label, size=TICK_SIZE, ha="center", va="top", color=theme.muted)
+        sheet.write(middle, bottom - 0.27, label, Lettering(theme.muted, ha="center", va="top"))
 
-    def y_axis(self, theme: Theme, label: str, *, about: int = 5) -> None:
-        """Texts at the left, a line across for each, and the label above them."""
+    def y_axis(self, label: str, *, about: int = 5) -> None:
+        """Texts at the left, a line across for each, and the label beside them."""
+        theme = self.sheet.theme
         values = ticks(*self.y, about)
+        words = Lettering(theme.text, ha="right")
         for value, text in zip(values, tick_texts(values), strict=True):
-            self.level(value, color=theme.grid, linewidth=0.6, zorder=0.5)
-            self.text(self.x[0], value, text, dx=-0.08, ha="right", va="center")
+            self.level(value, Stroke(theme.grid, _GRID_WIDTH), depth=GRID_DEPTH)
+            self.write(self.x[0], value, text, words, dx=-0.08)
         middle = self.bottom + self.height / 2
-        write(
-            self.figure, self.left - 0.62, middle, label, size=TICK_SIZE, ha="center", va="center", color=theme.muted,
-            rotation=90,
-        )  # fmt: skip  # one text
-
-
-def write(figure: Figure, x_in: float, y_in: float, text: str, *, size: float, **looks: Any) -> None:
-    """A text at a place in inches."""
-    width, height = figure.get_size_inches()
-    figure.text(x_in / width, y_in / height, text, fontsize=size, **looks)
-
-
-def rule(figure: Figure, x_in: Sequence[float], y_in: Sequence[float], **looks: Any) -> None:
-    """A line between places in inches."""
-    drawn = Line2D(list(x_in), list(y_in), transform=figure.dpi_scale_trans, **looks)
-    figure.add_artist(drawn, clip=False)
+        self.sheet.write(self.left - 0.62, middle, label, Lettering(theme.muted, ha="center", upright=True))
 
 
 def wrapped(widths_in: Sequence[float], room_in: float) -> list[tuple[int, float]]:
@@ -168,23 +120,28 @@ def wrapped(widths_in: Sequence[float], room_in: float) -> list[tuple[int, float
     return places
 
 
-def legend(figure: Figure, left_in: float, top_in: float, room_in: float, items: Sequence[tuple[str, Looks]]) -> None:
+LEGEND_ROW_IN = 0.2
+_SAMPLE_IN = 0.4
+
+
+def legend(sheet: Sheet, left_in: float, top_in: float, room_in: float, items: Sequence[tuple[str, Look]]) -> None:
     """Samples of lines or marks with their names, in as many lines as they need (`legend_height_in`)."""
+    words = Lettering(sheet.theme.text)
     places = wrapped(_legend_widths(items), room_in)
-    for (name, looks), (line, at) in zip(items, places, strict=True):
+    for (name, look), (line, at) in zip(items, places, strict=True):
         y = top_in - LEGEND_ROW_IN * (line + 0.5)
         x = left_in + at
-        rule(figure, [x, x + 0.2, x + 0.4], [y, y, y], **{"markevery": [1], **looks})
-        write(figure, x + 0.48, y, name, size=TICK_SIZE, va="center")
+        if isinstance(look, Stroke):
+            sheet.draw(look, [x, x + _SAMPLE_IN], [y, y])
+        else:
+            sheet.draw(look, [x + _SAMPLE_IN / 2], [y])
+        sheet.write(x + _SAMPLE_IN + 0.08, y, name, words)
 
 
-LEGEND_ROW_IN = 0.2
-
-
-def legend_height_in(room_in: float, items: Sequence[tuple[str, Looks]]) -> float:
+def legend_height_in(room_in: float, items: Sequence[tuple[str, Look]]) -> float:
     """Height of the legend."""
     return LEGEND_ROW_IN * (1 + max((line for line, _ in wrapped(_legend_widths(items), room_in)), default=-1))
 
 
-def _legend_widths(items: Sequence[tuple[str, Looks]]) -> list[float]:
-    return [0.48 + text_width_in(name, TICK_SIZE) + 0.25 for name, _ in items]
+def _legend_widths(items: Sequence[tuple[str, Look]]) -> list[float]:
+    return [_SAMPLE_IN + 0.08 + text_width_in(name, TICK_SIZE) + 0.25 for name, _ in items]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.site.entry import DEFAULT_FOLDER
-from harness.report.site.entry_runs import run_folder
+from harness.report.site.pages import SITE_FOLDER, run_folder
 from harness.store.address import Results, address_of
 
 
@@ -26,7 +25,7 @@ def draw_run(results: Results, run_id: str, site: Path | None = None) -> Path:
     """
     from harness.report.build import build_report
 
-    folder = site if site is not None else address_of(results).folder / DEFAULT_FOLDER
+    folder = site if site is not None else address_of(results).folder / SITE_FOLDER
     return build_report(results, folder / run_folder(run_id), run_id).index
 
 

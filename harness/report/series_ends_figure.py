@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.core.outcome import Family, Outcome
+from harness.report.outcome_words import known_outcome
 from harness.report.series_frame import SMALL_PT, Frame
 from harness.report.series_picture import LEFT, STRIP, EndsPicture, Strip
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _FULL = 22.0
 """Height of a strip on a night all of whose trials ended so."""
-_FAMILIES = {outcome.value: outcome.family for outcome in Outcome}
 
 
 def ends_figure(picture: EndsPicture, theme: Theme) -> Frame:
@@ -50,7 +50,8 @@ def _color(strip: Strip, theme: Theme) -> str:
         return theme.host
     if strip.outcome == Outcome.FELL_BACK.value:
         return theme.resident
-    return theme.death if _FAMILIES.get(strip.outcome) is Family.MODEL else theme.muted
+    outcome = known_outcome(strip.outcome)
+    return theme.death if outcome is not None and outcome.family is Family.MODEL else theme.muted
 
 
 def strip_order(outcomes: Sequence[str]) -> list[str]:

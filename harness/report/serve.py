@@ -9,20 +9,22 @@ folders of results are, so that a page's links to files work here as they do fro
 from __future__ import annotations
 
 import logging
+import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
 from typing import Any, cast
 
 from harness.core.errors import HarnessError, UsageError
-from harness.report.live_page import ADDRESS, SITE
+from harness.report.live_page import ADDRESS, LIVE_POLICY, SITE
 from harness.report.serve_answer import Answer, Stream, file, head_of, page, words
 from harness.report.serve_files import ARTIFACTS, PLAIN, TELEMETRY, claimed, media_type, open_below
 from harness.report.serve_live import Lookout
 from harness.report.serve_site import ServedSite
 from harness.report.serve_target import HOST, Refused, check_asker, parts_of
+from harness.report.site.layout import policy
 from harness.report.site.pages import ENTRY
 from harness.store.address import Results, address_of
 from harness.store.database import ResultStore
@@ -35,6 +37,8 @@ MAX_REQUEST_BYTES = 16 * 1024
 """Request line and headers together."""
 SILENCE_LIMIT_S = 10.0
 """A client that neither asks nor reads for so long is let go."""
+REQUEST_LIMIT_S = 10.0
+"""A request is here as a whole after so long, however slowly it comes: a few that drip would keep all others away."""
 _CHUNK_BYTES = 256 * 1024
 
 log = logging.getLogger(__name__)
@@ -146,6 +150,20 @@ class _Handler(BaseHTTPRequestHandler):
         self._request = _Bounded(self.rfile)
         # only readline is asked of it
         self.rfile = cast(BufferedIOBase, self._request)
+        self._late = False
+        self._patience = threading.Timer(REQUEST_LIMIT_S, self._end_request)
+        self._patience.daemon = True
+        self._patience.start()
+
+    def finish(self) -> None:
+        self._patience.cancel()
+        super().finish()
+
+    def _end_request(self) -> None:
+        self._late = True
+        with suppress(OSError):
+            # whoever reads of it comes to its end
+            self.connection.shutdown(socket.SHUT_RD)
 
     def do_GET(self) -> None:
         self.close_connection = True
@@ -166,13 +184,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def _check_whole(self) -> None:
+        self._patience.cancel()
+        if self._late:
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT, f"a request takes at most {REQUEST_LIMIT_S:.0f} seconds")
         if self._request.spent:
-            self.request_version = "HTTP/1.0"
             text = f"a request has at most {MAX_REQUEST_BYTES} bytes"
             raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text)
         if self.request_version == "HTTP/0.9":
-            # an answer without a head would say nothing of what may be done with it
-            self.request_version = "HTTP/1.0"
             raise Refused(HTTPStatus.BAD_REQUEST, "HTTP/1.1 is spoken here")
 
     def _route(self, parts: tuple[str, ...]) -> Answer:
@@ -182,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
                 there = SITE + ENTRY if self.server.site.has_pages else ADDRESS
                 return Answer(HTTPStatus.FOUND, headers={"Location": there})
             case ("live",):
-                return page(self.server.lookout.page().encode(), banner=False)
+                return page(self.server.lookout.page().encode(), policy=LIVE_POLICY, banner=False)
             case ("live", "events"):
                 return self._events()
             case ("report", *names):
@@ -190,7 +208,9 @@ class _Handler(BaseHTTPRequestHandler):
                 found = self.server.site.file("/".join(names))
                 if found is not None:
                     kind = media_type(names[-1])
-                    return page(found) if kind.startswith("text/html") else file(found, kind, names[-1])
+                    return (
+                        page(found, policy=policy()) if kind.startswith("text/html") else file(found, kind, names[-1])
+                    )
             case (top, *names) if top in (TELEMETRY, ARTIFACTS) and claimed(self.server.store, parts):
                 raw = open_below(self.server.store.folder, parts)
                 if raw is not None:
@@ -227,6 +247,8 @@ class _Handler(BaseHTTPRequestHandler):
                 body.close()
 
     def _send_head(self, answer: Answer) -> None:
+        # an answer without a head would say nothing of what may be done with it
+        self.request_version = "HTTP/1.0"
         self.send_response(answer.status)
         for name, value in head_of(answer).items():
             self.send_header(name, value)

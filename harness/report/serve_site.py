@@ -22,7 +22,7 @@ from harness.report.serve_files import open_below
 from harness.report.site import trial_pages
 from harness.report.site.build import MANIFEST, write_pages
 from harness.report.site.data import SiteData, read_site_data
-from harness.report.site.pages import TRIALS_FOLDER, Page, trial_page
+from harness.report.site.pages import RUNS_FOLDER, SITE_FOLDER, TRIALS_FOLDER, Page, trial_page
 from harness.report.site.plan import plan
 from harness.store.address import ResultsAddress
 from harness.store.database import ResultStore
@@ -35,8 +35,6 @@ PATIENCE_S = 2.0
 """How long a request waits for a rebuild; then it gets what is there."""
 MAX_DRAWN = 16
 """Pages drawn on demand that are kept."""
-RUNS_FOLDER = "runs"
-"""Below the site: pages of single runs, which `harness report --run` draws."""
 _TRIAL = re.compile(r"(.+)\.(?:html|pftrace)")
 
 log = logging.getLogger(__name__)
@@ -123,7 +121,7 @@ class ServedSite:
     @property
     def _links_from(self) -> Path:
         """Where pages think they lie: addresses here are as the folders of results are."""
-        return self._address.folder / "report"
+        return self._address.folder / SITE_FOLDER
 
     def _where(self) -> Path:
         folder = self._links_from

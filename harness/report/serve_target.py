@@ -33,8 +33,9 @@ def check_asker(headers: Mapping[str, str], hosts: Sequence[str], port: int) -> 
         raise Refused(HTTPStatus.BAD_REQUEST, "a request has one Host header")
     if hosts[0].strip().lower() not in ours:
         raise Refused(HTTPStatus.MISDIRECTED_REQUEST, f"this is {HOST}:{port} and nobody else; open it by that name")
-    foreign = headers.get("Sec-Fetch-Site", "none") in ("cross-site", "same-site")
-    if foreign and headers.get("Sec-Fetch-Mode", "") != "navigate":
+    told = {name.lower(): value.strip().lower() for name, value in headers.items()}
+    foreign = told.get("sec-fetch-site", "none") in ("cross-site", "same-site")
+    if foreign and told.get("sec-fetch-mode", "") != "navigate":
         raise Refused(HTTPStatus.FORBIDDEN, "only pages of this server may ask in the background")
 
 

@@ -9,10 +9,14 @@ from statistics import median
 from matplotlib.figure import Figure
 
 from harness.analysis.metrics import METRIC_BY_NAME
-from harness.report.figures_style import MIB, Theme
-from harness.report.overlay_figure import side_looks
-from harness.report.panel import TICK_SIZE, Panel, write
-from harness.report.words import METRIC_WORDS, figure_text
+from harness.core.units import MIB
+from harness.report.figure_marks import Fill, Mark, Stroke
+from harness.report.figure_sheet import Lettering, Sheet
+from harness.report.figures_style import Theme
+from harness.report.metric_words import METRIC_WORDS
+from harness.report.overlay_figure import side_look
+from harness.report.panel import Panel
+from harness.report.words import figure_text
 
 WIDTH_IN = 9.0
 COLUMNS = 2
@@ -40,48 +44,46 @@ def strips_figure(strips: Sequence[Strip], metrics: Sequence[str], theme: Theme)
     body_in = ROW_IN * len(strips)
     panel_in = TITLE_IN + body_in + AXIS_IN
     height = panel_in * lines
-    figure = Figure(figsize=(WIDTH_IN, height))
+    sheet = Sheet(WIDTH_IN, height, theme)
     width = (WIDTH_IN - BETWEEN_IN * (COLUMNS - 1)) / COLUMNS
     for number, metric in enumerate(metrics):
         row, column = divmod(number, COLUMNS)
         left = KEY_IN + column * (width + BETWEEN_IN)
         bottom = height - (row + 1) * panel_in + AXIS_IN
-        _draw_panel(figure, (left, bottom, width - KEY_IN - VALUE_IN, body_in), metric, strips, theme)
-    return figure
+        _draw_panel(sheet, (left, bottom, width - KEY_IN - VALUE_IN, body_in), metric, strips)
+    return sheet.figure
 
 
 def _draw_panel(
-    figure: Figure, place_in: tuple[float, float, float, float], metric: str, strips: Sequence[Strip], theme: Theme
+    sheet: Sheet, place_in: tuple[float, float, float, float], metric: str, strips: Sequence[Strip]
 ) -> None:
+    theme = sheet.theme
     everything = [value for strip in strips for value in strip.values.get(metric, ())]
     scale, unit = _scale(metric, everything)
     low, high = (min(everything) / scale, max(everything) / scale) if everything else (0.0, 1.0)
     pad = 0.06 * (high - low) or 0.02 * abs(high) or 1.0
-    panel = Panel(figure, place_in, (low - pad, high + pad), (0.0, float(len(strips))))
+    panel = Panel(sheet, place_in, (low - pad, high + pad), (0.0, float(len(strips))))
     title_in = place_in[1] + place_in[3] + 0.13
-    write(figure, place_in[0], title_in, METRIC_WORDS[metric], size=9.5, va="center", fontweight="bold")
+    sheet.write(place_in[0], title_in, METRIC_WORDS[metric].short, Lettering(theme.text, 9.5, bold=True))
     if everything:
-        panel.x_axis(theme, unit, about=4, grid=True)
+        panel.x_axis(unit, about=4, grid=True)
     for number, strip in enumerate(strips):
         middle = len(strips) - number - 0.5
         if number % 2 == 0:
-            panel.box(panel.x, (middle - 0.5, middle + 0.5), color=theme.bands[0])
-        panel.text(panel.x[0], middle, strip.key, dx=-0.1, ha="right", va="center", fontweight="bold")
+            panel.box(panel.x, (middle - 0.5, middle + 0.5), fill=Fill(theme.bands[0]))
+        panel.write(panel.x[0], middle, strip.key, Lettering(theme.text, bold=True, ha="right"), dx=-0.1)
         values = strip.values.get(metric, ())
         if not values:
-            panel.text(panel.x[0], middle, "no figure", dx=0.08, va="center", color=theme.muted)
+            panel.write(panel.x[0], middle, "no figure", Lettering(theme.muted), dx=0.08)
             continue
         # in turns above and below the middle, so that equal values are seen to be several
         heights = [middle + (0.0, 0.2, -0.2)[place % 3] for place in range(len(values))]
-        color = side_looks(number, theme)["color"]
-        panel.line(
-            [value / scale for value in values], heights, linestyle="", marker="o", markersize=4.5, color=color,
-            alpha=0.7, markeredgewidth=0, zorder=3,
-        )  # fmt: skip  # one mark for each trial
+        dots = Mark("o", side_look(number, theme).color, 4.5, alpha=0.7)
+        panel.draw(dots, [value / scale for value in values], heights, depth=3)
         at = median(values)
-        panel.line([at / scale] * 2, [middle - 0.4, middle + 0.4], color=theme.text, linewidth=1.8, zorder=4)
+        panel.draw(Stroke(theme.text, 1.8), [at / scale] * 2, [middle - 0.4, middle + 0.4], depth=4)
         text = figure_text(at, METRIC_BY_NAME[metric].unit)
-        panel.text(panel.x[1], middle, text, dx=0.08, va="center", size=TICK_SIZE)
+        panel.write(panel.x[1], middle, text, Lettering(theme.text), dx=0.08)
 
 
 def _scale(metric: str, values: Sequence[float]) -> tuple[float, str]:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.core.outcome import Outcome
-from harness.report.figures_style import MIB, Theme, width_in
+from harness.core.outcome import Outcome, ends_text
+from harness.core.units import MIB
+from harness.report.figures_style import Theme, width_in
+from harness.report.timeline_parts import FAR_LIMIT
 from harness.report.words import case_text, device_text, drawable, duration_text, mib_text, outcomes_text, rows_of
 
 if TYPE_CHECKING:
@@ -23,8 +25,6 @@ LABEL_CHARACTERS = 34
 PANEL_IN = (4.1, 2.6)
 BETWEEN_IN = 0.3
 LINE_IN = 0.17
-FAR_LIMIT = 2.0
-"""A limit above this many times the largest bar is told in words only; drawn, it would squash the bars."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,7 @@ def _wall(row: Mapping[str, Any]) -> str:
 def _others(row: Mapping[str, Any]) -> str:
     """The outcomes other than `loaded`, where some trials loaded."""
     rest = {name: count for name, count in row["outcomes"].items() if name != Outcome.LOADED.value}
-    told = ", ".join(f"{count} × {name}" for name, count in rest.items())
-    return f"; {told} of {row['trials']}" if rest else ""
+    return f"; {ends_text(rest.items())} of {row['trials']}" if rest else ""
 
 
 def _footprint(row: Mapping[str, Any]) -> _Bar:

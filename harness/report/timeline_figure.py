@@ -14,8 +14,9 @@ from harness.analysis.timeline import with_gaps
 from harness.core.outcome import EMULATED_GPU
 from harness.core.record import TrialRecord
 from harness.core.telemetry import Source
-from harness.report.figures_style import MIB, Theme, width_in
-from harness.report.timeline_parts import FAR_LIMIT, Span, Trial, end_marker, levels, spans, trial_origin_ns
+from harness.core.units import MIB
+from harness.report.figures_style import Theme, width_in
+from harness.report.timeline_parts import FAR_LIMIT, Span, Trial, end_marker, levels, spans
 from harness.report.words import case_text, device_text, drawable, mib_text
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _extend(known: tuple[float, float], new: tuple[float, float]) -> tuple[float
 
 
 def _seconds(times_ns: pd.Series[int], trial: Trial) -> pd.Series[float]:
-    return ((times_ns - trial_origin_ns(trial)) / 1e9).astype("float64")
+    return ((times_ns - trial.origin_ns) / 1e9).astype("float64")
 
 
 def _mib(values: pd.Series[int]) -> pd.Series[float]:

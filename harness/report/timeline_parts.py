@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,13 @@ from harness.report.words import drawable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.store.telemetry import ReadingArrays
+
 NS_PER_S = 1_000_000_000
 MAX_NAME_CHARS = 30
 """Of a phase, a step, a notice."""
+MAX_OF_A_KIND = 400
+"""Phases, or notices, that are drawn; 64 copies of a load have some 300."""
 FAR_LIMIT = 2.0
 """A limit above this many times the data's maximum is told at the top edge; drawn, it would squash the data."""
 
@@ -33,6 +38,25 @@ class Trial:
     record: TrialRecord
     readings: pd.DataFrame
 
+    @cached_property
+    def origin_ns(self) -> int:
+        """Begin of the trial on the app's clock; 0 where nothing of the app is known."""
+        return origin_ns(self.record.phases, self.readings) or 0
+
+
+@dataclass(frozen=True)
+class SampledTrial:
+    """A record with its readings, as pages draw them."""
+
+    record: TrialRecord
+    readings: ReadingArrays
+
+    @cached_property
+    def origin_ns(self) -> int:
+        """Begin of the trial on the app's clock; 0 where nothing of the app is known."""
+        of_app = self.readings.t_ns[self.readings.of_app][:1].tolist()
+        return min([*of_app, *(phase.begin_ns for phase in self.record.phases)], default=0)
+
 
 @dataclass(frozen=True)
 class Span:
@@ -43,16 +67,18 @@ class Span:
     end_s: float
 
 
-def trial_origin_ns(trial: Trial) -> int:
-    """Begin of the trial on the app's clock; 0 where nothing of the app is known."""
-    return origin_ns(trial.record.phases, trial.readings) or 0
+def bounded(record: TrialRecord) -> tuple[TrialRecord, int]:
+    """The record with no more phases, steps, notices and cuts than a picture has room for, and how many it lost."""
+    kept = {name: getattr(record, name)[:MAX_OF_A_KIND] for name in ("phases", "host_steps", "notices", "cuts")}
+    lost = sum(len(getattr(record, name)) - len(ones) for name, ones in kept.items())
+    return (replace(record, **kept), lost) if lost else (record, 0)
 
 
-def spans(trial: Trial, end_s: float) -> list[Span]:
+def spans(trial: Trial | SampledTrial, end_s: float) -> list[Span]:
     """The phases; one that the process did not live to end lasts to the last thing known (`end_s`). Those that follow
     others of the same name, as copies do, are one span with them.
     """
-    origin = trial_origin_ns(trial)
+    origin = trial.origin_ns
     found = []
     for name, group in groupby(trial.record.phases, key=lambda phase: phase.name):
         phases = list(group)

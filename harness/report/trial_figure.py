@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from harness.core.telemetry import Source
-from harness.report.figures_style import MIB, Theme
-from harness.report.panel import Looks, Panel, legend, legend_height_in, text_width_in
+from harness.core.units import MIB
+from harness.report.figure_marks import Fill, Look, Mark, Stroke
+from harness.report.figure_sheet import Lettering, Sheet, text_width_in
+from harness.report.figures_style import Theme
+from harness.report.panel import Panel, legend, legend_height_in
 from harness.report.timeline_parts import (
     FAR_LIMIT,
     NS_PER_S,
+    SampledTrial,
     Span,
-    Trial,
     above_zero,
     end_marker,
     levels,
     sample_gap_ns,
     shortened,
     spans,
-    trial_origin_ns,
 )
 from harness.report.words import mib_text
 
@@ -72,32 +71,25 @@ class Curves:
 CURVES = ("footprint_bytes", "resident_bytes", "metal_bytes", "available_bytes")
 
 
-def curves(trial: Trial) -> Curves:
+def curves(trial: SampledTrial) -> Curves:
     """What is drawn of a trial's readings; a column that was never sampled is not there."""
     readings = trial.readings
-    of_app = (readings["source"] == Source.APP.value).to_numpy()
-    times_ns = readings["t_ns"].to_numpy(dtype=np.int64)
-    seconds = (times_ns - trial_origin_ns(trial)) / NS_PER_S
-    at = np.argsort(times_ns[of_app], kind="stable")
-    app_s = seconds[of_app][at]
+    seconds = (readings.t_ns - trial.origin_ns) / NS_PER_S
+    app_s = seconds[readings.of_app]
     late = np.flatnonzero(np.diff(app_s) * NS_PER_S > sample_gap_ns(trial.record)) + 1
     breaks_s = (app_s[late - 1] + app_s[late]) / 2
     found = {}
     for name in (*CURVES, "thermal"):
-        values = _floats(readings[name])[of_app][at]
+        values = readings.floats(name)[readings.of_app]
         if not np.isnan(values).all():
             found[name] = np.insert(values if name == "thermal" else values / MIB, late, np.nan)
-    host_mib = _floats(readings["footprint_bytes"]) / MIB
+    host_mib = readings.floats("footprint_bytes") / MIB
     # the monitor starts before the trial does
-    of_host = ~of_app & ~np.isnan(host_mib) & (seconds >= 0)
+    of_host = readings.of_host & ~np.isnan(host_mib) & (seconds >= 0)
     return Curves(np.insert(app_s, late, breaks_s), found, seconds[of_host], host_mib[of_host])
 
 
-def _floats(values: pd.Series[Any]) -> Numbers:
-    return values.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def trial_figure(trial: Trial, theme: Theme) -> Figure:
+def trial_figure(trial: SampledTrial, theme: Theme) -> Figure:
     """Draws within `style(theme)`."""
     found = curves(trial)
     record = trial.record
@@ -123,53 +115,51 @@ def trial_figure(trial: Trial, theme: Theme) -> Figure:
     foot_in = AXIS_IN + legend_height_in(PANEL_IN, items)
     lanes_in = LANE_IN * len(lanes) + (LANES_GAP_IN if lanes else 0)
     height = foot_in + lanes_in + PLOT_HEIGHT_IN + strip_in + 0.1
-    figure = Figure(figsize=(WIDTH_IN, height))
+    sheet = Sheet(WIDTH_IN, height, theme)
     plot = Panel(
-        figure,
+        sheet,
         (LEFT_IN, foot_in + lanes_in, PANEL_IN, PLOT_HEIGHT_IN),
         (0.0, x_max),
         (0.0, 1.15 * max(top_mib, limit_mib if near and limit_mib is not None else 0.0)),
     )
-    _draw_phases(figure, plot, phases, rows, strip_in, theme)
-    plot.y_axis(theme, "MiB")
-    plot.x_axis(theme, "seconds since the trial began (app's clock)", below_in=lanes_in)
-    _draw_cuts(plot, trial, theme)
-    _draw_curves(plot, found, theme, near=near)
+    _draw_phases(plot, phases, rows, strip_in)
+    plot.y_axis("MiB")
+    plot.x_axis("seconds since the trial began (app's clock)", below_in=lanes_in)
+    _draw_cuts(plot, trial)
+    _draw_curves(plot, found, near=near)
     if limit_mib is not None:
-        _draw_limit(plot, limit_mib, theme, near=near)
-    _draw_notices(plot, trial, theme)
+        _draw_limit(plot, limit_mib, near=near)
+    _draw_notices(plot, trial)
     if told is not None:
-        _draw_end(plot, trial, found, told, theme)
+        _draw_end(plot, trial, found, told)
     for number, lane in enumerate(lanes):
-        _draw_lane(plot, lane, plot.bottom - LANES_GAP_IN - LANE_IN * (number + 1), theme)
-    legend(figure, LEFT_IN, legend_height_in(PANEL_IN, items), PANEL_IN, items)
-    return figure
+        _draw_lane(plot, lane, plot.bottom - LANES_GAP_IN - LANE_IN * (number + 1))
+    legend(sheet, LEFT_IN, legend_height_in(PANEL_IN, items), PANEL_IN, items)
+    return sheet.figure
 
 
-def _draw_phases(
-    figure: Figure, plot: Panel, phases: list[Span], rows: list[int], strip_in: float, theme: Theme
-) -> None:
-    top = plot.bottom + plot.height
-    strip = Panel(figure, (plot.left, top, plot.width, strip_in or 1), plot.x, (0, strip_in / STRIP_ROW_IN or 1))
+def _draw_phases(plot: Panel, phases: list[Span], rows: list[int], strip_in: float) -> None:
+    theme, top = plot.sheet.theme, plot.bottom + plot.height
+    strip = Panel(plot.sheet, (plot.left, top, plot.width, strip_in or 1), plot.x, (0, strip_in / STRIP_ROW_IN or 1))
     for index, (span, row) in enumerate(zip(phases, rows, strict=True)):
-        color = theme.bands[index % 2]
-        plot.box((span.begin_s, span.end_s), color=color)
-        strip.box((span.begin_s, span.end_s), color=color)
-        strip.line([span.begin_s] * 2, [0, row + 1], color=theme.muted, linewidth=0.6, zorder=1)
-        strip.text(span.begin_s, row + 0.5, span.name, size=NAME_SIZE, dx=NAME_INDENT_IN, va="center")
+        fill = Fill(theme.bands[index % 2])
+        plot.box((span.begin_s, span.end_s), fill=fill)
+        strip.box((span.begin_s, span.end_s), fill=fill)
+        strip.draw(Stroke(theme.muted, 0.6), [span.begin_s] * 2, [0, row + 1], depth=1)
+        strip.write(span.begin_s, row + 0.5, span.name, Lettering(theme.text, NAME_SIZE), dx=NAME_INDENT_IN)
 
 
-def _curve_looks(theme: Theme) -> dict[str, tuple[str, Looks]]:
+def _curve_looks(theme: Theme) -> dict[str, tuple[str, Stroke]]:
     return {
-        "available_bytes": ("available", {"color": theme.muted, "linewidth": 1.2, "dashes": (1, 2)}),
-        "metal_bytes": ("metal (GPU)", {"color": theme.text, "linewidth": 1.2, "dashes": (7, 2, 1, 2)}),
-        "resident_bytes": ("resident", {"color": theme.resident, "linewidth": 1.8, "dashes": (5, 2)}),
-        "footprint_bytes": ("footprint", {"color": theme.footprint, "linewidth": 2.2}),
+        "available_bytes": ("available", Stroke(theme.muted, 1.2, (1, 2))),
+        "metal_bytes": ("metal (GPU)", Stroke(theme.text, 1.2, (7, 2, 1, 2))),
+        "resident_bytes": ("resident", Stroke(theme.resident, 1.8, (5, 2))),
+        "footprint_bytes": ("footprint", Stroke(theme.footprint, 2.2)),
     }
 
 
-def _host_looks(theme: Theme) -> Looks:
-    return {"color": theme.host, "linestyle": "", "marker": "o", "markersize": 4}
+def _host_look(theme: Theme) -> Mark:
+    return Mark("o", theme.host, 5)
 
 
 def _shown(found: Curves, name: str, *, near: bool) -> bool:
@@ -177,75 +167,77 @@ def _shown(found: Curves, name: str, *, near: bool) -> bool:
     return name in found.app and (near or name != "available_bytes")
 
 
-def _draw_curves(plot: Panel, found: Curves, theme: Theme, *, near: bool) -> None:
-    for order, (name, (_, looks)) in enumerate(_curve_looks(theme).items()):
+def _draw_curves(plot: Panel, found: Curves, *, near: bool) -> None:
+    for order, (name, (_, look)) in enumerate(_curve_looks(plot.sheet.theme).items()):
         if _shown(found, name, near=near):
             values = found.app[name]
             values = np.where(values <= plot.y[1], values, np.nan)
-            alone = {"marker": "."} if found.app_s.size == 1 else {}
-            plot.line(found.app_s, values, zorder=3 + order / 10, **looks, **alone)
-    if found.host_s.size:
-        plot.line(found.host_s, found.host_mib, zorder=4, **_host_looks(theme))
+            # a line through one place is nothing
+            shown: Look = Mark("o", look.color, 4) if found.app_s.size == 1 else look
+            plot.draw(shown, found.app_s, values, depth=3 + order / 10)
+    plot.draw(_host_look(plot.sheet.theme), found.host_s, found.host_mib, depth=4)
 
 
-def _legend_items(found: Curves, theme: Theme, *, near: bool, host: bool) -> list[tuple[str, Looks]]:
-    items = [
-        (label, looks)
-        for name, (label, looks) in reversed(_curve_looks(theme).items())
-        if _shown(found, name, near=near)
+def _legend_items(found: Curves, theme: Theme, *, near: bool, host: bool) -> list[tuple[str, Look]]:
+    items: list[tuple[str, Look]] = [
+        (label, look) for name, (label, look) in reversed(_curve_looks(theme).items()) if _shown(found, name, near=near)
     ]
-    return [*items, ("footprint, seen by the host", _host_looks(theme))] if host else items
+    return [*items, ("footprint, seen by the host", _host_look(theme))] if host else items
 
 
-def _behind(theme: Theme) -> Looks:
+def _behind(theme: Theme) -> Fill:
     """So that a text is read where it stands on lines."""
-    return {"facecolor": theme.background, "edgecolor": "none", "pad": 1.0, "alpha": 0.7}
+    return Fill(theme.background, 0.7)
 
 
-def _draw_limit(plot: Panel, limit_mib: float, theme: Theme, *, near: bool) -> None:
+def _draw_limit(plot: Panel, limit_mib: float, *, near: bool) -> None:
+    theme = plot.sheet.theme
     label = f"footprint limit {mib_text(limit_mib * MIB)}"
-    looks: Looks = {"color": theme.limit, "dx": 0.04, "zorder": 5, "bbox": _behind(theme)}
+    above = Lettering(theme.limit, va="bottom", behind=_behind(theme), depth=5)
+    below = replace(above, va="top")
     if not near:
-        plot.text(plot.x[0], plot.y[1], f"↑ {label}", dy=-0.05, va="top", **looks)
+        plot.write(plot.x[0], plot.y[1], f"↑ {label}", below, dx=0.04, dy=-0.05)
         return
-    plot.level(limit_mib, color=theme.limit, linewidth=1.4, dashes=(6, 2, 1, 2), zorder=2)
-    plot.text(plot.x[0], limit_mib, label, dy=0.04, va="bottom", **looks)
+    plot.level(limit_mib, Stroke(theme.limit, 1.4, (6, 2, 1, 2)))
+    plot.write(plot.x[0], limit_mib, label, above, dx=0.04, dy=0.04)
     warning_mib = max(limit_mib - WARNING_DISTANCE_BYTES / MIB, limit_mib * WARNING_LEAST_SHARE)
-    plot.level(warning_mib, color=theme.limit, linewidth=0.9, dashes=(2, 3), zorder=2)
-    plot.text(plot.x[0], warning_mib, f"memory warning from {mib_text(warning_mib * MIB)}", dy=-0.04, va="top", **looks)
+    plot.level(warning_mib, Stroke(theme.limit, 0.9, (2, 3)))
+    plot.write(plot.x[0], warning_mib, f"memory warning from {mib_text(warning_mib * MIB)}", below, dx=0.04, dy=-0.04)
 
 
-def _draw_notices(plot: Panel, trial: Trial, theme: Theme) -> None:
-    origin = trial_origin_ns(trial)
+def _draw_notices(plot: Panel, trial: SampledTrial) -> None:
+    theme = plot.sheet.theme
+    line, mark = Stroke(theme.death, 0.9, (3, 2)), Mark("v", theme.death, 6, edge=theme.death)
+    words = Lettering(theme.death, va="top", upright=True, behind=_behind(theme), depth=6)
     named_to = 0.0
     for number, notice in enumerate(trial.record.notices):
-        at_s = (notice.at_ns - origin) / NS_PER_S
+        at_s = (notice.at_ns - trial.origin_ns) / NS_PER_S
         if not plot.x[0] <= at_s <= plot.x[1]:
             continue
-        plot.upright(at_s, color=theme.death, linewidth=0.9, dashes=(3, 2), zorder=2.5)
-        plot.line([at_s], [plot.y[1]], color=theme.death, linestyle="", marker="v", markersize=6, zorder=5)
+        plot.upright(at_s, line, depth=2.5)
+        plot.draw(mark, [at_s], [plot.y[1]], depth=5)
         if at_s < named_to or number >= MAX_NOTICES_NAMED:
             continue
         text = shortened(notice.kind.replace("_", " ") + (f": {notice.text}" if notice.text else ""))
-        plot.text(
-            at_s, 0, text, dx=0.03, dy=0.06, va="bottom", rotation=90, color=theme.death, zorder=6, bbox=_behind(theme)
-        )
+        plot.write(at_s, 0, text, words, dx=0.03, dy=0.06)
         named_to = at_s + 0.18 / plot.x_in
 
 
-def _draw_cuts(plot: Panel, trial: Trial, theme: Theme) -> None:
-    origin = trial_origin_ns(trial)
+def _draw_cuts(plot: Panel, trial: SampledTrial) -> None:
+    color = plot.sheet.theme.death
     for cut in trial.record.cuts:
         if cut.app_gone_ns is None:
             continue
-        begin_s = (cut.app_gone_ns - origin) / NS_PER_S
-        end_s = plot.x[1] if cut.app_back_ns is None else (cut.app_back_ns - origin) / NS_PER_S
+        begin_s = (cut.app_gone_ns - trial.origin_ns) / NS_PER_S
+        end_s = plot.x[1] if cut.app_back_ns is None else (cut.app_back_ns - trial.origin_ns) / NS_PER_S
         if begin_s < plot.x[1] and end_s > plot.x[0]:
-            plot.box((begin_s, end_s), color=theme.death, alpha=0.14, zorder=1)
-            plot.text(max(begin_s, 0), 0, "phone away", dx=0.04, dy=0.05, va="bottom", color=theme.death, zorder=6)
+            plot.box((begin_s, end_s), fill=Fill(color, 0.14), depth=1)
+            # right of the name of a notice that came with it
+            words = Lettering(color, va="bottom", depth=5.5)
+            plot.write(max(begin_s, 0), 0, "phone away", words, dx=0.24, dy=0.05)
 
 
-def _end_text(trial: Trial, found: Curves) -> tuple[str, ...] | None:
+def _end_text(trial: SampledTrial, found: Curves) -> tuple[str, ...] | None:
     """What is written at the last sample of a trial that did not measure."""
     footprint = found.app.get("footprint_bytes")
     if end_marker(trial.record) is None or footprint is None:
@@ -254,17 +246,15 @@ def _end_text(trial: Trial, found: Curves) -> tuple[str, ...] | None:
     return shortened(trial.record.outcome or "unknown"), "last seen at", mib_text(last * MIB)
 
 
-def _draw_end(plot: Panel, trial: Trial, found: Curves, told: tuple[str, ...], theme: Theme) -> None:
+def _draw_end(plot: Panel, trial: SampledTrial, found: Curves, told: tuple[str, ...]) -> None:
+    theme = plot.sheet.theme
     footprint = found.app["footprint_bytes"]
     last = int(np.flatnonzero(~np.isnan(footprint))[-1])
     at_s, at_mib = float(found.app_s[last]), float(footprint[last])
-    looks: Looks = {"color": theme.death, "markeredgecolor": theme.background, "markersize": 10, "zorder": 6}
-    plot.line([at_s], [at_mib], linestyle="", marker=end_marker(trial.record), **looks)
+    plot.draw(Mark(end_marker(trial.record) or "X", theme.death, 10, edge=theme.background), [at_s], [at_mib], depth=6)
     va = "top" if at_mib > 0.4 * plot.y[1] else "bottom"
-    plot.text(
-        at_s, at_mib, "\n".join(told), size=9, dx=0.14, va=va, color=theme.death, fontweight="bold", zorder=7,
-        bbox=_behind(theme),
-    )  # fmt: skip  # one text
+    words = Lettering(theme.death, 9, bold=True, va=va, behind=_behind(theme), depth=7)
+    plot.write(at_s, at_mib, "\n".join(told), words, dx=0.14)
 
 
 @dataclass(frozen=True)
@@ -275,9 +265,9 @@ class _Lane:
     spans: tuple[Span, ...]
 
 
-def _host_lane(trial: Trial, x_max: float) -> _Lane:
+def _host_lane(trial: SampledTrial, x_max: float) -> _Lane:
     """What the harness did meanwhile; most of it is before and after the trial, and is told in words."""
-    origin = trial_origin_ns(trial)
+    origin = trial.origin_ns
     found = []
     for step in trial.record.host_steps:
         if step.app_begin_ns is None:
@@ -310,14 +300,15 @@ def _thermal_text(state: float) -> str:
     return THERMAL_STATES[int(state)] if 0 <= state < len(THERMAL_STATES) else f"{state:.0f}"
 
 
-def _draw_lane(plot: Panel, lane: _Lane, bottom_in: float, theme: Theme) -> None:
-    row = Panel(plot.figure, (plot.left, bottom_in, plot.width, LANE_IN), plot.x)
-    row.text(plot.x[0], 0.5, lane.name, dx=-0.08, ha="right", va="center", color=theme.muted)
+def _draw_lane(plot: Panel, lane: _Lane, bottom_in: float) -> None:
+    theme = plot.sheet.theme
+    row = Panel(plot.sheet, (plot.left, bottom_in, plot.width, LANE_IN), plot.x)
+    row.write(plot.x[0], 0.5, lane.name, Lettering(theme.muted, ha="right"), dx=-0.08)
     named_to = -1.0
     for index, span in enumerate(lane.spans):
-        row.box((span.begin_s, span.end_s), (0.12, 0.88), color=theme.bands[index % 2])
-        row.line([span.begin_s] * 2, [0.12, 0.88], color=theme.muted, linewidth=0.6, zorder=1)
+        row.box((span.begin_s, span.end_s), (0.12, 0.88), fill=Fill(theme.bands[index % 2]))
+        row.draw(Stroke(theme.muted, 0.6), [span.begin_s] * 2, [0.12, 0.88], depth=1)
         room = (span.end_s - span.begin_s) * row.x_in
         if text_width_in(span.name, NAME_SIZE) + 2 * NAME_INDENT_IN <= room and span.begin_s >= named_to:
-            row.text(span.begin_s, 0.5, span.name, size=NAME_SIZE, dx=NAME_INDENT_IN, va="center")
+            row.write(span.begin_s, 0.5, span.name, Lettering(theme.text, NAME_SIZE), dx=NAME_INDENT_IN)
             named_to = span.begin_s + text_width_in(span.name, NAME_SIZE) / row.x_in

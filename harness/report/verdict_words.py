@@ -12,6 +12,7 @@ from harness.analysis.metrics import METRIC_BY_NAME
 from harness.analysis.series import CaseHistory, Segment, SeriesKey, context_changes, identity_change
 from harness.analysis.verdict import Verdict, percent
 from harness.core.judgement import VerdictKind
+from harness.core.outcome import ends_text
 from harness.report.words import MISSING, figure_text
 
 HEADINGS = ("Verdict", "Series", "Since", "Before", "Now", "Shift", "Why")
@@ -59,7 +60,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     metric = verdict.series.metric
     return (
         kind_text(verdict),
-        _series_text(verdict, metric),
+        verdict_text(verdict),
         str(verdict.since or MISSING),
         value_text(metric, verdict.before),
         value_text(metric, verdict.after),
@@ -72,7 +73,7 @@ def _row_of_several(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     first = verdicts[0]
     return (
         kind_text(first),
-        _series_text(first, f"({len(verdicts)} series)"),
+        verdict_text(first, f"{first.series.text.removesuffix(first.series.metric)}({len(verdicts)} series)"),
         MISSING,
         MISSING,
         MISSING,
@@ -81,8 +82,12 @@ def _row_of_several(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     )
 
 
-def _series_text(verdict: Verdict, metric: str) -> str:
-    text = verdict.series.text.removesuffix(verdict.series.metric) + metric
+def verdict_text(verdict: Verdict, series: str | None = None) -> str:
+    """Of what it is the verdict: its series, and the segment where several go on side by side.
+
+    `series`: what to call the series; None: its own text.
+    """
+    text = verdict.series.text if series is None else series
     return f"{text} [{verdict.segment}]" if verdict.segment else text
 
 
@@ -150,7 +155,7 @@ def _night_row(
 
 def night_cells(row: NightRow, metric: str) -> tuple[str, ...]:
     """Under NIGHT_HEADINGS."""
-    ends = ", ".join(f"{count} × {name}" for name, count in row.outcomes.items())
+    ends = ends_text(row.outcomes.items())
     line = f"— a new segment: {row.line} —" if row.line else ""
     return (
         row.night,

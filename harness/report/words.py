@@ -7,25 +7,16 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness.core.outcome import ends_text
+from harness.core.text import MISSING as MISSING  # the one place for figures and tables
 from harness.core.text import printable
-from harness.core.units import BYTES_PER_UNIT, format_bytes
+from harness.core.units import MIB, format_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MISSING = "–"
 MAX_DRAWN_CHARS = 200
 """Of one text in a figure; a name may have ten thousand."""
-METRIC_WORDS: Mapping[str, str] = {
-    "peak_footprint_bytes": "Peak footprint",
-    "peak_resident_bytes": "Peak resident",
-    "leftover_footprint_bytes": "Left after unload",
-    "load_ns": "Load",
-    "ttft_ns": "First token",
-    "prefill_tokens_per_s": "Prefill",
-    "decode_tokens_per_s": "Decode",
-}
-"""Metrics as people call them."""
 _NOT_PLAIN = re.compile(r"[^a-z0-9]+")
 
 
@@ -43,7 +34,7 @@ def bytes_text(value: Any) -> str:
 
 def mib_text(value_bytes: float) -> str:
     """`88.5 MiB`, `1450 MiB`: in figures, whose axes are in MiB."""
-    mib = value_bytes / BYTES_PER_UNIT["MiB"]
+    mib = value_bytes / MIB
     return f"{mib:.0f} MiB" if mib >= 100 else f"{mib:.3g} MiB"
 
 
@@ -52,7 +43,8 @@ def duration_text(value_ns: Any) -> str:
     if is_missing(value_ns):
         return MISSING
     seconds = float(value_ns) / 1e9
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
+    # what would round to 1000 ms is a second
+    return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.2f} s"
 
 
 def rate_text(value: Any) -> str:
@@ -76,7 +68,7 @@ def outcomes_text(outcomes: Mapping[str, int]) -> str:
     """`loaded` for one trial, `3 × loaded`, `2 × loaded, 1 × jetsam`."""
     if list(outcomes.values()) == [1]:
         return next(iter(outcomes))
-    return ", ".join(f"{count} × {name}" for name, count in outcomes.items())
+    return ends_text(outcomes.items())
 
 
 def device_text(row: Mapping[str, Any]) -> str:

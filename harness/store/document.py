@@ -16,10 +16,9 @@ from harness.core.outcome import EvidenceKind
 from harness.core.record import record_columns
 from harness.core.telemetry import READING_COLUMNS
 from harness.store.exchange.merge import LOCK_NAME as EXCHANGE_LOCK
-from harness.store.exchange.records import ITEM_TYPES
 from harness.store.neighbours import LOCK_NAME as SERVERS_LOCK
 from harness.store.neighbours import NOTE
-from harness.store.schema import RECORD_TYPES, SCHEMA_VERSION, claims, confirmations, meta, triage
+from harness.store.schema import ITEM_TYPES, RECORD_TYPES, SCHEMA_VERSION, claims, confirmations, meta, triage
 from harness.store.versions import revisions
 
 _TYPE_NAMES = {str: "text", bool: "true or false", int: "integer", float: "number", dict: "object", tuple: "list"}

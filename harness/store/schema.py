@@ -59,6 +59,13 @@ SPANS: dict[str, type] = {
 }
 """Columns that hold several values of one kind, beside `evidence`."""
 
+ITEMS: dict[str, type] = {"evidence": Evidence, **SPANS}
+"""All columns that hold several values of one kind."""
+ITEM_TYPES: dict[str, dict[str, tuple[type, bool]]] = {
+    name: {key: plain_type(hint) for key, hint in get_type_hints(kind).items()} for name, kind in ITEMS.items()
+}
+"""Column → key of an item → (plain Python type, may be None)."""
+
 RECORD_TYPES: dict[str, tuple[type, bool]] = {
     name: plain_type(hint)
     for name, hint in get_type_hints(TrialRecord).items()
@@ -153,12 +160,25 @@ def row_to_record(row: Mapping[str, Any]) -> TrialRecord:
         )
         for name, kind in SPANS.items():
             values[name] = tuple(kind(**item) for item in values[name])
+        for name, types in ITEM_TYPES.items():
+            for item in values[name]:
+                _check_item(item, types)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
             f"trial {row['trial_id']}: its evidence, phases or steps cannot be read ({error}); "
             "the row was written by another program or damaged"
         ) from error
     return TrialRecord(**values)
+
+
+def _check_item(item: object, types: Mapping[str, tuple[type, bool]]) -> None:
+    """JSON keeps any value anywhere. Raises ValueError."""
+    for key, (plain, optional) in types.items():
+        value = getattr(item, key)
+        if value is None and optional:
+            continue
+        if type(value) is not plain or (type(value) is int and not INT64_MIN <= value <= INT64_MAX):
+            raise ValueError(f"{key} is {repr(value)[:80]}")
 
 
 def _check_types(values: Mapping[str, Any]) -> None:

@@ -7,20 +7,23 @@ A Parquet file is unreadable until it is closed, so a killed process would lose 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.core.telemetry import READING_COLUMNS, Reading, Source
+from harness.core.units import INT64_MAX, INT64_MIN
 from harness.store.errors import StoreError
-from harness.store.schema import INT64_MAX, INT64_MIN
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 SPOOL_SUFFIX = ".arrows"
 PARQUET_SUFFIX = ".parquet"
@@ -173,11 +176,74 @@ def read_parquet(path: Path) -> pd.DataFrame:
     """
     import pandas as pd  # here: 1.5 s that a running trial does not need
 
+    table = _table(path)
+    for position, name in enumerate(READING_COLUMNS):
+        if name not in table.schema.names:
+            table = table.add_column(position, name, pa.nulls(table.num_rows, pa.int64()))
+    return table.to_pandas(types_mapper=lambda kind: pd.Int64Dtype() if kind == pa.int64() else None)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of every reading: `[n]`."""
+
+    values: NDArray[np.int64]
+    """0 where it is missing."""
+    known: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ReadingArrays:
+    """Readings as arrays of one length, in order of time."""
+
+    t_ns: NDArray[np.int64]
+    of_app: NDArray[np.bool_]
+    of_host: NDArray[np.bool_]
+    columns: Mapping[str, Column]
+    """Those of which some reading has a figure, in the order of READING_COLUMNS; without source and time."""
+
+    @classmethod
+    def none(cls) -> ReadingArrays:
+        """Of a trial without readings."""
+        nothing = np.zeros(0, dtype=bool)
+        return cls(np.zeros(0, dtype=np.int64), nothing, nothing, {})
+
+    def floats(self, name: str) -> NDArray[np.float64]:
+        """The column, NaN where it is missing: `[n]`."""
+        column = self.columns.get(name)
+        if column is None:
+            return np.full(self.t_ns.shape, np.nan)
+        return np.where(column.known, column.values.astype(np.float64), np.nan)
+
+
+def read_arrays(path: Path) -> ReadingArrays:
+    """As `read_parquet`, for what draws hundreds of trials: a fifth of its time. Raises StoreError as that does."""
+    table = _table(path)
+    t_ns = table.column("t_ns").to_numpy()
+    order = None if bool((t_ns[1:] >= t_ns[:-1]).all()) else np.argsort(t_ns, kind="stable")
+
+    def by_time(values: NDArray[Any]) -> NDArray[Any]:
+        return values if order is None else values[order]
+
+    columns = {}
+    for name in table.schema.names:
+        figures = table.column(name)
+        if name not in _NEVER_NULL and figures.null_count < table.num_rows:
+            known = by_time(figures.is_valid().to_numpy())
+            columns[name] = Column(by_time(figures.fill_null(pa.scalar(0)).to_numpy()), known)
+    sources = table.column("source").cast(pa.string()).to_numpy()
+    of_app, of_host = (by_time(sources == source.value) for source in (Source.APP, Source.HOST))
+    return ReadingArrays(by_time(t_ns), of_app, of_host, columns)
+
+
+def _table(path: Path) -> pa.Table:
     try:
-        rows = pq.read_metadata(path).num_rows
-        if rows > MAX_READINGS:
-            raise StoreError(f"{path}: has {rows} readings; more than {MAX_READINGS} are none of a trial")
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            rows = file.metadata.num_rows
+            if rows > MAX_READINGS:
+                raise StoreError(f"{path}: has {rows} readings; more than {MAX_READINGS} are none of a trial")
+            # a trial's readings are too few for threads to be worth their start
+            table = file.read(use_threads=False)
     except FileNotFoundError as error:
         raise StoreError(f"{path}: there is no such telemetry file") from error
     except (pa.ArrowException, OSError) as error:
@@ -190,10 +256,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
         raise StoreError(f"{path}: has columns of other types ({types}); another program wrote it")
     if unknown := [name for name in _NEVER_NULL if table.column(name).null_count]:
         raise StoreError(f"{path}: has readings without {' and '.join(unknown)}; another program wrote it")
-    for position, name in enumerate(READING_COLUMNS):
-        if name not in names:
-            table = table.add_column(position, name, pa.nulls(table.num_rows, pa.int64()))
-    return table.to_pandas(types_mapper=lambda kind: pd.Int64Dtype() if kind == pa.int64() else None)
+    return table
 
 
 def _is_ours(field: pa.Field[Any]) -> bool:

@@ -38,12 +38,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from harness.virtual.census import take_census
 from harness.virtual.fault_injector import FaultInjector, TooManyFaults
@@ -55,85 +52,9 @@ if TYPE_CHECKING:
     from harness.virtual.phone import Phone
     from harness.virtual.server import Usbmuxd
 
-# ten years either way: beyond it dates of reports and certificates stop making sense
-CLOCK_JUMP_LIMIT_S = 10 * 365 * 86400.0
-
 
 class CannotDo(Exception):
     """A request nobody could fulfil; the message says why."""
-
-
-class _Words(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Trust(_Words):
-    state: Trust = Field(strict=False)
-
-
-class _Battery(_Words):
-    percent: int | None = Field(default=None, ge=0, le=100)
-    charging: bool | None = None
-    temperature_celsius: float | None = Field(default=None, ge=-40, le=100)
-
-
-class _Thermal(_Words):
-    state: Literal["nominal", "fair", "serious", "critical"] | None
-
-
-class _Switch(_Words):
-    on: bool
-
-
-class _DeveloperImage(_Words):
-    mounted: bool
-
-
-class _ClockJump(_Words):
-    seconds: float = Field(ge=-CLOCK_JUMP_LIMIT_S, le=CLOCK_JUMP_LIMIT_S)
-
-
-class _Reboot(_Words):
-    away_s: float = Field(default=1.0, ge=0, le=600)
-    locked: bool = False
-
-
-class _JetsamOther(_Words):
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-
-
-class _Disk(_Words):
-    free_bytes: int | None = Field(ge=0)
-
-
-class _Launch(_Words):
-    bundle_id: str
-    arguments: list[str] = []
-    environment: dict[str, str] = {}
-    kill_existing: bool = True
-
-
-class _Kill(_Words):
-    pid: int
-    signal: int = Field(default=int(signal.SIGKILL), ge=1, le=64)
-
-
-class _Fault(BaseModel):
-    """Everything beyond these are parameters of the fault."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-    name: str
-    at: str = "now"
-    seed: str | None = None
-
-
-class _FaultText(_Words):
-    text: str
-    seed: str | None = None
-
-
-class _Pid(_Words):
-    pid: int
 
 
 class Usecases:
@@ -257,6 +178,8 @@ class Usecases:
 
     async def perform(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """One request of the control socket; CannotDo says what is wrong with it."""
+        from pydantic import ValidationError
+
         words = {name: value for name, value in request.items() if name != "do"}
         try:
             return await self._perform(request.get("do"), words)
@@ -267,86 +190,91 @@ class Usecases:
             raise CannotDo(str(error)) from error
 
     async def _perform(self, what: object, words: dict[str, Any]) -> dict[str, Any]:
+        # here, not above: most phones are never asked anything, and it takes as long to import as half of the phone
+        from harness.virtual import usecase_words as forms
+
         processes = self._phone.processes
         match what:
             case "unplug":
-                _Words.model_validate(words)
+                forms.Words.model_validate(words)
                 self.unplug()
             case "plug":
-                _Words.model_validate(words)
+                forms.Words.model_validate(words)
                 self.plug()
             case "trust":
-                self.set_trust(_Trust.model_validate(words).state)
+                self.set_trust(forms.TrustWords.model_validate(words).state)
             case "forget_hosts":
-                _Words.model_validate(words)
+                forms.Words.model_validate(words)
                 self.forget_hosts()
             case "battery":
-                self.set_battery(**_Battery.model_validate(words).model_dump())
+                self.set_battery(**forms.BatteryWords.model_validate(words).model_dump())
             case "developer_mode":
-                self.set_developer_mode(_Switch.model_validate(words).on)
+                self.set_developer_mode(forms.SwitchWords.model_validate(words).on)
             case "developer_image":
-                self.set_developer_image(_DeveloperImage.model_validate(words).mounted)
+                self.set_developer_image(forms.DeveloperImageWords.model_validate(words).mounted)
             case "thermal":
-                held = _Thermal.model_validate(words).state
+                held = forms.ThermalWords.model_validate(words).state
                 self.hold_thermal(None if held is None else Thermal[held.upper()])
             case "low_power":
-                self.set_low_power(_Switch.model_validate(words).on)
+                self.set_low_power(forms.SwitchWords.model_validate(words).on)
             case "drop_tunnels":
-                _Words.model_validate(words)
+                forms.Words.model_validate(words)
                 return {"tunnels": self.drop_tunnels()}
             case "drop_large_packets":
-                self.set_drop_large_packets(_Switch.model_validate(words).on)
+                self.set_drop_large_packets(forms.SwitchWords.model_validate(words).on)
             case "strict_http2_windows":
-                self.set_strict_http2_windows(_Switch.model_validate(words).on)
+                self.set_strict_http2_windows(forms.SwitchWords.model_validate(words).on)
             case "clock_jump":
-                self.jump_clock(_ClockJump.model_validate(words).seconds)
+                self.jump_clock(forms.ClockJumpWords.model_validate(words).seconds)
             case "reboot":
-                reboot = _Reboot.model_validate(words)
+                reboot = forms.RebootWords.model_validate(words)
                 await self.reboot(away_s=reboot.away_s, locked=reboot.locked)
             case "jetsam_other":
-                return {"report": self.jetsam_other(_JetsamOther.model_validate(words).name).name}
+                return {"report": self.jetsam_other(forms.JetsamOtherWords.model_validate(words).name).name}
             case "conditions":
-                _Words.model_validate(words)
+                forms.Words.model_validate(words)
                 return self._conditions()
             case "disk":
-                self.set_disk(_Disk.model_validate(words).free_bytes)
+                self.set_disk(forms.DiskWords.model_validate(words).free_bytes)
             case "launch":
-                launch = _Launch.model_validate(words)
+                launch = forms.LaunchWords.model_validate(words)
                 pid = await processes.launch(
                     launch.bundle_id, launch.arguments, launch.environment, kill_existing=launch.kill_existing
                 )
                 return {"pid": pid}
             case "kill":
-                kill = _Kill.model_validate(words)
+                kill = forms.KillWords.model_validate(words)
                 processes.kill(kill.pid, kill.signal)
             case "processes":
-                _Words.model_validate(words)
+                forms.Words.model_validate(words)
                 rows = [row for row in processes.listing() if row.bundle_id is not None]
                 return {"processes": [{"pid": r.pid, "name": r.name, "bundle_id": r.bundle_id} for r in rows]}
             case "fault":
                 return self._fault(words)
             case "faults":
-                _Words.model_validate(words)
+                forms.Words.model_validate(words)
                 return {"armed": list(map(str, self.faults.armed)), "happened": list(map(str, self.faults.happened))}
             case "heal":
-                _Words.model_validate(words)
+                forms.Words.model_validate(words)
                 self.faults.heal()
             case "census":
-                _Words.model_validate(words)
+                forms.Words.model_validate(words)
                 return {"census": take_census(self._phone)}
             case "memory":
-                reading = processes.reading(_Pid.model_validate(words).pid)
+                reading = processes.reading(forms.PidWords.model_validate(words).pid)
                 return {"memory": None if reading is None else dataclasses.asdict(reading)}
             case _:
                 raise CannotDo(f"nothing is known as {what!r}")
         return {}
 
     def _fault(self, words: dict[str, Any]) -> dict[str, Any]:
+        from harness.virtual import usecase_words as forms
+
         if "text" in words:
-            given = _FaultText.model_validate(words)
+            given = forms.FaultTextWords.model_validate(words)
             faults = parse_faults(given.text, given.seed or self._phone.state.seed)
         else:
-            one = _Fault.model_validate(words)
+            one = forms.FaultWords.model_validate(words)
             parameters = {name: str(value) for name, value in (one.model_extra or {}).items()}
             faults = [make_fault(one.name, parameters, one.at, one.seed or self._phone.state.seed)]
         for fault in faults:

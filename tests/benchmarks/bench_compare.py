@@ -19,8 +19,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from harness.analysis.compare_sides import DEFAULT_METRICS, SidesComparison, compare_sides
-from harness.analysis.metrics import METRIC_BY_NAME
+from harness.analysis.compare_sides import SidesComparison, compare_sides
+from harness.analysis.metrics import DEFAULT_METRICS, METRIC_BY_NAME
 from harness.bench.compare import Contender, TurnOptions, take_turns
 from harness.bench.compare_turns import Arm
 from harness.bench.conductor import run_suite
@@ -29,7 +29,8 @@ from harness.bench.run_options import RunOptions
 from harness.bench.suite import Suite
 from harness.core.judgement import VerdictKind
 from harness.core.phone import Virtual
-from harness.report.comparison_table import p_text, share_text
+from harness.report.comparison_table import p_text
+from harness.report.verdict_words import shift_text
 from harness.runner.build import build_ipa
 from harness.store.database import ResultStore
 
@@ -68,8 +69,8 @@ def compare(results: Path, suite: Suite, a: Path, b: Path, trials: int) -> Sides
 def told(what: str, found: SidesComparison) -> str:
     (case,) = found.cases
     figures = (
-        f"{one.metric.name} {share_text(one.shift)} (worse p {p_text(one.p_worse or 0)}, sees "
-        f"{share_text(one.detectable_shift)}) {one.verdict}"
+        f"{one.metric.name} {shift_text(one.shift)} (worse p {p_text(one.p_worse or 0)}, sees "
+        f"{shift_text(one.detectable_shift)}) {one.verdict}"
         for one in case.metrics
     )
     return f"{what}: {found.verdict}; {'; '.join(figures)}"

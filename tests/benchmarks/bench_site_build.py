@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-# what a build imports when it comes to it; its time is the command's, not the build's
-import matplotlib.backends.backend_svg  # noqa: F401
+# what a build imports when it comes to it; its time is the command's, not the build's. What drawing needs is loaded by
+# the processes that draw, while the build goes on
 import pandas  # noqa: F401
 
 from harness.report.site.build import build_site

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from harness.virtual.running import RunningPhone, start_phone
 from tests.functional.app_packages import SLEEPER, build_ipa
@@ -20,6 +21,12 @@ EVENTUALLY_LIMIT_S = 120.0
 def _patient_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """A phone on a machine with other work may take more than the 3 s that the library waits for its first answer."""
     monkeypatch.setattr("pymobiledevice3.remote.remotexpc.FIRST_REPLY_TIMEOUT", EVENTUALLY_LIMIT_S)
+
+
+@pytest.fixture(autouse=True)
+def _few_keys(few_keys: Callable[..., rsa.RSAPrivateKey], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each phone of a test is new, so the host pairs with it anew, with keys that this process had already."""
+    monkeypatch.setattr(rsa, "generate_private_key", few_keys)
 
 
 class StartPhone(Protocol):

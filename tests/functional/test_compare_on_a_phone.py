@@ -26,7 +26,7 @@ from harness.core.phone import Virtual
 from harness.runner.build import build_ipa
 from harness.runner.bundle import BuiltRunner
 from harness.store.database import ResultStore
-from tests.functional.test_faces import harness
+from tests.functional.in_process import harness
 from tests.functional.whole_way import Bench
 
 LIMIT_S = 120.0

@@ -24,7 +24,7 @@ from harness.runner.build import build_ipa
 from harness.runner.bundle import BuiltRunner
 from harness.store.database import ResultStore
 from harness.store.triage import confirmations
-from tests.functional.test_faces import harness
+from tests.functional.in_process import harness
 from tests.functional.whole_way import Bench
 
 BALLAST_BYTES = 2 << 20

@@ -16,6 +16,7 @@ import pytest
 from harness.device.lease import LockFolder, phone_lock, who_holds
 from harness.store.database import ResultStore
 from harness.virtual.running import RunningPhone, start_phone
+from tests.functional.in_process import harness
 
 LIMIT_S = 150
 SUITE = """
@@ -53,11 +54,6 @@ def two_phones(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningP
     with start_phone(home=desk / "phones", options=["--profile", "iphone-xr"]) as phone:
         monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", phone.usbmux)
         yield phone
-
-
-def harness(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness.cli", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
 
 def begin_pytest(*arguments: str, folder: Path) -> subprocess.Popen[str]:

@@ -15,6 +15,7 @@ from harness.core.phone import Virtual
 from harness.device import limits
 from harness.device.doctor import STEPS, Checkup, Patient, StepReport, Verdict, app_steps, walk
 from harness.device.lease import LockFolder, who_holds
+from tests.functional.in_process import harness
 
 LIMIT_S = 120
 OK, FAILED, SKIPPED = Verdict.OK, Verdict.FAILED, Verdict.SKIPPED
@@ -152,8 +153,7 @@ def test_wrong_use_and_absent_phones(
     arguments: tuple[str, ...], code: int, word: str, desk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", str(desk / "nobody"))
-    command = [sys.executable, "-m", "harness.cli", "doctor", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    done = harness("doctor", *arguments, folder=desk)
     assert done.returncode == code, done.stderr
     assert word in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

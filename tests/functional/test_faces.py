@@ -66,15 +66,11 @@ def test_run_prints_a_table_and_the_page(desk: Path) -> None:
     assert (run_page.parent / "summary.svg").is_file()
 
 
-def test_run_as_json(desk: Path) -> None:
+def test_run_as_json_and_a_model_that_does_otherwise_than_expected_is_exit_1(desk: Path) -> None:
+    write_suite(desk, expected="bad_alloc")
     done = harness("run", "faces.toml", "--device", "virtual", "--json", folder=desk)
     trials = json.loads(done.stdout)["trials"]
     assert [trial["outcome"] for trial in trials] == ["loaded", "loaded"]
-
-
-def test_a_model_that_does_otherwise_than_expected_is_exit_1(desk: Path) -> None:
-    write_suite(desk, expected="bad_alloc")
-    done = harness("run", "faces.toml", "--device", "virtual", folder=desk)
     assert done.returncode == 1
     assert "2 of 2 trials did not end as expected" in done.stderr
 
@@ -122,13 +118,41 @@ def test_models_make_and_runner_build(desk: Path) -> None:
     assert built["build"]
 
 
-def test_one_item_a_trial_with_figures_in_junit(desk: Path) -> None:
-    done = run_pytest("faces.toml", "--device=virtual", "-q", "--junitxml=loads.xml", "--load-build=1234", folder=desk)
-    assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+HAND_WRITTEN = """
+def test_it(phone, load):
+    record = load('tiny', cache='none', hold_ms=0)
+    assert record.device_udid == phone.udid
+    assert record.peak_footprint_bytes < 64 * 1024 * 1024
+def test_no_gpu(load):
+    load('tiny', backend='gpu', expect='load_error')
+def test_wrong(load):
+    load('tiny', backend='gpu')
+"""
+
+
+@pytest.fixture
+def tests(desk: Path) -> list[str]:
+    """A suite that does as expected, one that does not, and tests written by hand."""
+    suite = SUITE.replace('"faces"', '"other"').replace("trials = 2", "trials = 1")
+    (desk / "other.toml").write_text(suite.format(expected="jetsam", hold_ms=0))
+    (desk / "test_mine.py").write_text(HAND_WRITTEN)
+    return ["faces.toml", "other.toml", "test_mine.py"]
+
+
+def test_suites_and_hand_written_tests_in_one_session(desk: Path, tests: list[str]) -> None:
+    done = run_pytest(*tests, "--device=virtual", "-q", "--junitxml=loads.xml", "--load-build=1234", folder=desk)
+    assert done.returncode == 1, done.stdout
+    assert "4 passed" in done.stdout
+    assert "2 failed" in done.stdout
+    assert "loaded, expected jetsam" in done.stdout
     cases = ElementTree.parse(desk / "loads.xml").getroot().findall(".//testcase")
-    assert len(cases) == 2
-    for case in cases:
+    failed = {str(case.get("name")) for case in cases if case.find("failure") is not None}
+    assert len(failed) == 2
+    assert any(name.startswith("test_wrong") for name in failed)
+    # one item a trial
+    trials = [case for case in cases if not str(case.get("name")).startswith("test_")]
+    assert len(trials) == 3
+    for case in trials:
         figures = {item.get("name"): item.get("value") for item in case.findall(".//property")}
         assert figures["outcome"] == "loaded"
         assert figures["device_kind"] == "virtual"
@@ -136,9 +160,9 @@ def test_one_item_a_trial_with_figures_in_junit(desk: Path) -> None:
         assert int(figures["peak_footprint_bytes"] or 0) > 0
 
 
-def test_without_a_device_the_items_are_skipped(desk: Path) -> None:
-    done = run_pytest("faces.toml", "-q", "-rs", folder=desk)
-    assert "2 skipped" in done.stdout
+def test_without_a_device_the_items_are_skipped(desk: Path, tests: list[str]) -> None:
+    done = run_pytest(*tests, "-q", "-rs", folder=desk)
+    assert "6 skipped" in done.stdout
     assert "--device" in done.stdout
 
 
@@ -162,7 +186,7 @@ def test_apps_of_several_variants_are_given_one_by_one(desk: Path) -> None:
 
 
 def test_a_named_phone_that_is_absent_is_an_error(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = json.loads(harness("runner", "build", folder=desk).stdout)["path"]
+    runner = json.loads(harness("runner", "build", "--edition", "python", folder=desk).stdout)["path"]
     udid = "00008140-001A2B3C4D5E6F70"
     # an address at which nobody listens: whatever usbmuxd this machine has is not asked
     monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", "127.0.0.1:9")
@@ -171,37 +195,12 @@ def test_a_named_phone_that_is_absent_is_an_error(desk: Path, monkeypatch: pytes
     assert "skipped" not in done.stdout
 
 
-def test_a_model_that_does_otherwise_than_expected_is_a_failure(desk: Path) -> None:
-    write_suite(desk, expected="jetsam")
-    done = run_pytest("faces.toml", "--device=virtual", "-q", folder=desk)
-    assert "2 failed" in done.stdout
-    assert "loaded, expected jetsam" in done.stdout
-
-
 def test_a_bad_suite_is_a_located_collection_error(desk: Path) -> None:
     (desk / "faces.toml").write_text('name = "x"\nmodels = []\n')
     done = run_pytest("faces.toml", "--device=virtual", "-q", folder=desk)
     assert "models" in done.stdout
     assert "Traceback" not in done.stdout
     assert done.returncode == 2
-
-
-def test_hand_written_tests_have_phone_and_load(desk: Path) -> None:
-    (desk / "test_mine.py").write_text(
-        "def test_it(phone, load):\n"
-        "    record = load('tiny', cache='none', hold_ms=0)\n"
-        "    assert record.device_udid == phone.udid\n"
-        "    assert record.peak_footprint_bytes < 64 * 1024 * 1024\n"
-        "def test_no_gpu(load):\n"
-        "    load('tiny', backend='gpu', expect='load_error')\n"
-        "def test_wrong(load):\n"
-        "    load('tiny', backend='gpu')\n"
-    )
-    done = run_pytest("test_mine.py", "--device=virtual", "-q", folder=desk)
-    assert "2 passed" in done.stdout
-    assert "1 failed" in done.stdout
-    skipped = run_pytest("test_mine.py", "-q", folder=desk)
-    assert "3 skipped" in skipped.stdout
 
 
 def processes_with(word: str) -> list[str]:

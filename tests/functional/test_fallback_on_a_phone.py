@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 from harness.store.database import ResultStore
+from tests.functional import in_process
 from tests.functional.whole_way import Bench
 
-LIMIT_S = 120
 SUITE = """
 name = "ladder"
 [[models]]
@@ -31,8 +30,7 @@ def harness(*arguments: str, bench: Bench, tmp_path: Path) -> subprocess.Complet
     suite = tmp_path / "ladder.toml"
     suite.write_text(SUITE)
     where = ["--device", "virtual", "--results", str(bench.results)]
-    command = [sys.executable, "-W", "error", "-m", "harness.cli", "fallback", str(suite), *where, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return in_process.harness("fallback", str(suite), *where, *arguments, folder=tmp_path)
 
 
 def test_a_gpu_that_is_refused_gives_way_to_the_cpu(bench: Bench, tmp_path: Path) -> None:

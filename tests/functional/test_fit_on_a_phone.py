@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 from fractions import Fraction
 
 import pytest
@@ -19,15 +18,14 @@ from harness.core.errors import UsageError
 from harness.core.job import CacheState
 from harness.core.phone import Virtual
 from harness.store.database import ResultStore
+from tests.functional import in_process
 from tests.functional.whole_way import Bench
 
-LIMIT_S = 120
 LIMITED = {"footprint_limit": "420MiB"}
 
 
 def harness(*arguments: str, bench: Bench) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "harness.cli", *arguments, "--results", str(bench.results)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return in_process.harness(*arguments, "--results", str(bench.results), folder=bench.results.parent)
 
 
 def test_the_boundary_is_where_loads_begin_to_fail(bench: Bench) -> None:

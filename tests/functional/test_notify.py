@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -72,6 +74,23 @@ def serving(script: Script) -> Iterator[Script]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """An address where one request is answered by hand."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def once() -> None:
+            peer, _ = server.accept()
+            with peer, suppress(OSError):
+                peer.recv(65536)
+                answer(peer)
+
+        thread = Thread(target=once)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/services/{SECRET}"
+        thread.join()
 
 
 @pytest.fixture
@@ -190,6 +209,29 @@ def test_no_log_line_holds_the_address(results: Path, hook: Script, caplog: pyte
     assert "hunter2" not in (results / STATE_NAME).read_text()
 
 
+def test_a_broken_head_of_an_answer_shows_no_address(caplog: pytest.LogCaptureFixture) -> None:
+    """The HTTP library warns of it, and quotes the address."""
+    caplog.set_level(logging.DEBUG)
+    with answering(lambda peer: peer.sendall(b"HTTP/1.1 200 OK\r\nA: b\r\nno colon\r\n\r\n")) as url:
+        post_json(url, b"{}", retry_for_s=0)
+    assert "hunter2" not in caplog.text
+
+
+def test_an_answer_that_never_ends_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.report.notify_post.ATTEMPT_LIMIT_S", 0.3)
+    left = Event()
+
+    def drip(peer: socket.socket) -> None:
+        peer.sendall(b"HTTP/1.1 200 OK\r\nA: ")
+        while not left.wait(0.05):
+            peer.sendall(b"a")
+
+    with answering(drip) as url:
+        with pytest.raises(NotDelivered, match="no whole answer"):
+            post_json(url, b"{}", retry_for_s=0)
+        left.set()
+
+
 def test_a_dry_run_sends_and_keeps_nothing(results: Path, hook: Script) -> None:
     body = json.loads(notify(results, "--dry-run").stdout)
     assert kinds(body)[0][:2] == ("dead:outcome", "regressed")
@@ -208,6 +250,16 @@ def test_redirects_lead_only_to_the_same_host(results: Path, hook: Script) -> No
         hook.answers = [(308, {"Location": thief.url})]
         with pytest.raises(NotDelivered, match="another host"):
             notify(results)
+        assert thief.requests == []
+
+
+def test_a_redirect_that_two_parsers_read_differently_is_not_followed(hook: Script) -> None:
+    with serving(Script()) as thief:
+        # this host by the one, the thief's by the other
+        ours, theirs = (url.removeprefix("http://").partition("/")[0] for url in (hook.url, thief.url))
+        hook.answers = [(307, {"Location": f"http://{theirs}\\@{ours}/x"})]
+        with pytest.raises(NotDelivered, match="another host"):
+            post_json(hook.url, b"{}", retry_for_s=0)
         assert thief.requests == []
 
 
@@ -233,6 +285,8 @@ def test_attempts_are_bounded_and_wait_as_they_are_told() -> None:
         f"https://example.org:99999/{SECRET}",
         f"https://example.org/{SECRET} x",
         f"http://127.0.0.1.example.org/{SECRET}",
+        # read as localhost by one parser, as example.org by another
+        f"http://example.org\\@localhost/{SECRET}",
         SECRET,
     ],
 )
@@ -273,10 +327,13 @@ def test_a_memory_that_cannot_be_read_is_said_before_anything_is_sent(results: P
 
 def test_hostile_names_call_nobody_and_demos_say_so(tmp_path: Path, hook: Script) -> None:
     folder = tmp_path / "results"
-    keep(folder, "<!channel> & \n<https://evil.example|here>", [GOOD] * NIGHTS + [DEAD], origin="demo, seed 7")
+    name = "<!channel> & \n<https://evil.example|here> @all ~town [x](https://evil.example) ![](http://a.example)"
+    keep(folder, name, [GOOD] * NIGHTS + [DEAD], origin="demo, seed 7")
     notify(folder)
     (body,) = hook.bodies
     assert "<" not in body["text"]
+    # of what reads Markdown, and makes links of addresses
+    assert not re.search(r"[@~]\w|://|\]\(", body["text"])
     assert "demo/virtual/" in body["text"]
     assert body["text"].count("\n") == 2
     assert all(one["demo"] for one in body["verdicts"])

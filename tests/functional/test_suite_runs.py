@@ -13,7 +13,8 @@ from harness.bench.suite import Suite
 from harness.report.build import build_report
 from harness.store.database import ResultStore
 from harness.store.errors import StoreError
-from tests.functional.test_faces import harness, run_pytest
+from tests.functional.in_process import harness
+from tests.functional.test_faces import run_pytest
 from tests.functional.whole_way import Bench, Watcher
 
 SUITE = """

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.telemetry import READING_COLUMNS, Reading, Source
-from harness.store.telemetry import TelemetrySpool, read_parquet, recover, write_parquet
+from harness.store.telemetry import TelemetrySpool, read_arrays, read_parquet, recover, write_parquet
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 VALUE = st.one_of(st.none(), st.just(0), INT64)
@@ -33,6 +33,22 @@ def test_spool_round_trip(batches: list[list[Reading]]) -> None:
             for batch in batches:
                 spool.append(batch)
         assert recover(path) == [reading for batch in batches for reading in batch]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(READING, max_size=8))
+def test_arrays_are_what_the_frame_is(readings: list[Reading]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "t.parquet"
+        write_parquet(path, readings)
+        frame, arrays = read_parquet(path), read_arrays(path)
+    assert arrays.t_ns.tolist() == frame["t_ns"].tolist()
+    assert arrays.of_app.tolist() == [source == "app" for source in frame["source"]]
+    assert arrays.of_host.tolist() == [source == "host" for source in frame["source"]]
+    assert list(arrays.columns) == [name for name in NUMBERS if name != "t_ns" and frame[name].notna().any()]
+    for name, column in arrays.columns.items():
+        assert column.known.tolist() == frame[name].notna().tolist()
+        assert column.values.tolist() == frame[name].fillna(0).tolist()
 
 
 @settings(max_examples=50, deadline=None)

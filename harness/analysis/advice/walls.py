@@ -14,10 +14,9 @@ from harness.analysis.advice.facts import (
 from harness.core.outcome import Family, Outcome
 from harness.core.record import TrialRecord
 from harness.core.telemetry import Notice
-from harness.core.units import BYTES_PER_UNIT, format_bytes
+from harness.core.units import MIB, format_bytes
 
 NS_PER_S = 1_000_000_000
-MIB = BYTES_PER_UNIT["MiB"]
 # The kernel warns an app this far below its limit, but never below this share of it.
 WARNING_DISTANCE_BYTES = 100 * MIB
 WARNING_SHARE = 0.8

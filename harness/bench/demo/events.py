@@ -12,6 +12,7 @@ from harness.analysis.metrics import METRICS
 from harness.analysis.series import OUTCOME, CaseKey
 from harness.bench.demo.kinds import Plant, Told
 from harness.bench.demo.world import (
+    DEFAULT_NIGHTS,
     INT4_CPU_COLD,
     INT4_CPU_WARM,
     INT4_GPU,
@@ -33,7 +34,6 @@ from harness.core.judgement import ConfirmationResult, TriageState, VerdictKind
 from harness.core.outcome import Outcome
 from harness.core.phone import PhoneKind
 
-DEFAULT_NIGHTS = 120
 FEWEST_NIGHTS = 40
 MOST_NIGHTS = 1000
 _NIGHTS_BEFORE = 12

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
-from harness.bench.demo.events import DEFAULT_NIGHTS, PlantedEvent, planted
+from harness.bench.demo.events import PlantedEvent, planted
 from harness.bench.demo.records import DemoRecord, demo_record, trial_id
 from harness.bench.demo.trials import COMPARED_TRIALS, DemoTrial, History, rerun_name
+from harness.bench.demo.world import DEFAULT_NIGHTS
 from harness.core.errors import UsageError
 from harness.core.judgement import ConfirmationResult, TriageState
 from harness.core.record import DEMO_ORIGIN

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.bench.demo.endings import last_phase
-from harness.bench.demo.world import DECODE_TOKENS, MIB, PROMPT_TOKENS
+from harness.bench.demo.world import DECODE_TOKENS, PROMPT_TOKENS
 from harness.core.job import Backend
 from harness.core.outcome import Outcome
 from harness.core.telemetry import HostStep, Notice, Phase, Reading, Source
+from harness.core.units import MIB
 
 NS_PER_S = 1_000_000_000
 SAMPLE_HZ = 50

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from datetime import date
 
 from harness.core.job import Backend, CacheState
+from harness.core.units import GIB, MIB
 
 SUITE = "demo-nightly"
 ENGINE = "litert_lm"
 HOST = "demo"
 LAST_NIGHT = date(2026, 9, 30)
 """Of every demo, whenever it is made: the same seed gives the same records."""
+DEFAULT_NIGHTS = 120
 TRIALS = 5
 """Of a case on a night."""
-MIB = 1024 * 1024
-GIB = 1024 * MIB
 _BASE_BYTES = 96 * MIB
 """What the app has without a model."""
 

@@ -136,10 +136,11 @@ class ModelInfo:
 
 
 def make(recipe: Recipe, target: Path, progress: Progress | None = None) -> ModelInfo:
-    """Write the recipe's ``.task`` to ``target`` by way of ``<target>.part``; needs under 300 MB. Raises OSError."""
+    """Write the recipe's ``.task`` to ``target`` by way of a file beside it; needs under 300 MB. Raises OSError."""
     entries = _entries(recipe)
     total = stored_zip.total_size(entries)
-    part = target.with_name(target.name + ".part")
+    # two processes may make one model at once: each writes aside, and the same recipe has the same bytes
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     digest = hashlib.sha256()
     done = 0
     try:

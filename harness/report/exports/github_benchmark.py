@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.analysis.metrics import METRIC_BY_NAME, Metric, Polarity
+from harness.analysis.verdict import percent
 from harness.report.exports.newest import NewestRun, Spread, bounded, number, series_name
 
 FILES = {
@@ -53,5 +54,5 @@ def _entry(run: NewestRun, metric: Metric, spread: Spread) -> dict[str, Any]:
     if spread.median:
         # half the distance of the quartiles; of one trial there is none, and 0 would look like certainty
         spread_share = (spread.upper - spread.lower) / 2 / spread.median
-        entry |= {"range": f"± {100 * spread_share:.1f} %"} if spread.count > 1 else {}
+        entry |= {"range": f"± {percent(spread_share)}"} if spread.count > 1 else {}
     return entry

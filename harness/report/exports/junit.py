@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from xml.etree import ElementTree as ET
 
 from harness.core.outcome import Family, Outcome
-from harness.core.record import TrialRecord, TrialState, record_columns
+from harness.core.record import TrialRecord, TrialState, is_demo, record_columns
 from harness.core.text import printable
-from harness.report.exports.newest import DEMO, bounded, counted, is_demo
+from harness.report.exports.newest import DEMO, bounded, counted, moment
 
 MAX_TEXT_CHARS = 4_000
 """Of one property or message; the record has the whole."""
@@ -52,7 +51,7 @@ def _suite(trials: Sequence[TrialRecord]) -> ET.Element:
         "errors": str(counts["errors"]),
         "skipped": "0",
         "time": f"{sum(lasted):.3f}",
-        "timestamp": first.started_at,
+        "timestamp": _text(first.started_at),
     }
     if first.host_name:
         attributes["hostname"] = _text(first.host_name)
@@ -110,17 +109,15 @@ def _told(record: TrialRecord) -> Iterator[str]:
 
 def _device(record: TrialRecord) -> str:
     """`iPhone17,1 (virtual)`; a dot would be taken for a package's."""
-    marks = [DEMO] if is_demo(record) else []
+    marks = [DEMO] if is_demo(record.origin) else []
     marks += [record.device_kind] if record.device_kind == "virtual" else []
     told = f"{record.device_product_type} ({', '.join(marks)})" if marks else record.device_product_type
     return told.replace(".", "_")
 
 
 def _seconds(record: TrialRecord) -> float | None:
-    if record.finished_at is None:
-        return None
-    lasted = datetime.fromisoformat(record.finished_at) - datetime.fromisoformat(record.started_at)
-    return max(0.0, lasted.total_seconds())
+    begun, ended = moment(record.started_at), moment(record.finished_at)
+    return None if begun is None or ended is None else max(0.0, (ended - begun).total_seconds())
 
 
 def _text(text: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from itertools import groupby
 
+from harness.analysis.metrics import DEFAULT_METRICS
 from harness.analysis.series import CaseKey
 from harness.analysis.verdict import Verdict
 from harness.core.judgement import VerdictKind
 from harness.report.exports.markdown_text import code, prose, table
 from harness.report.exports.newest import NewestRun, series_name
-from harness.report.verdict_words import kind_text, shift_text, value_text
+from harness.report.metric_words import METRIC_WORDS
+from harness.report.verdict_words import HEADINGS, RIGHT, kind_text, shift_text, value_text, verdict_text
 from harness.report.words import MISSING, bytes_text, case_text, outcomes_text
 
 MAX_CHARS = 60_000
@@ -18,9 +20,11 @@ MAX_CHARS = 60_000
 MAX_VERDICTS = 100
 """Beyond that it is no summary."""
 _QUIET = (VerdictKind.SAME, VerdictKind.MISSING)
-_VERDICT_HEADINGS = ("Verdict", "Series", "Since", "Before", "Now", "Shift", "Why")
-_MATRIX_HEADINGS = ("Case", "Ends", "Load", "First token", "Decode", "Peak footprint", "Limit", "Build", "Begun")
-_RIGHT = ("Before", "Now", "Shift", "Load", "First token", "Decode", "Peak footprint", "Limit")
+_PEAK, *_TIMES = DEFAULT_METRICS
+_FIGURES = (*_TIMES, _PEAK)
+"""The peak stands beside its limit."""
+_RIGHT = (*(METRIC_WORDS[name].short for name in _FIGURES), "Limit")
+_MATRIX_HEADINGS = ("Case", "Ends", *_RIGHT, "Build", "Begun")
 
 
 def markdown_text(runs: Sequence[NewestRun], verdicts: Sequence[Verdict], demo: Collection[CaseKey] = ()) -> str:
@@ -58,13 +62,13 @@ def _verdicts(verdicts: Sequence[Verdict], demo: Collection[CaseKey]) -> tuple[l
         )
         for one in loud
     ]
-    lines = table(_VERDICT_HEADINGS, rows, _RIGHT)
+    lines = table(HEADINGS, rows, RIGHT)
     return head + lines[:2], lines[2:]
 
 
 def _series(one: Verdict, demo: Collection[CaseKey]) -> str:
-    text = series_name(one.series.of_case, demo=one.series.of_case in demo, metric=one.series.metric)
-    return f"{text} [{one.segment}]" if one.segment else text
+    name = series_name(one.series.of_case, demo=one.series.of_case in demo, metric=one.series.metric)
+    return verdict_text(one, name)
 
 
 def _counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
@@ -91,11 +95,10 @@ def _place(run: NewestRun) -> tuple[str, str, str, bool]:
 
 def _cells(run: NewestRun) -> tuple[str, ...]:
     ends = prose(outcomes_text(run.outcomes))
-    figures = ("load_ns", "ttft_ns", "decode_tokens_per_s", "peak_footprint_bytes")
     return (
         code(case_text(run.key.case, gpu_emulated=run.gpu_emulated)),
         ends if run.expected else f"{ends} ⚠ not as expected",
-        *(_figure(run, name) for name in figures),
+        *(_figure(run, name) for name in _FIGURES),
         prose(bytes_text(run.limit_bytes)),
         code(run.build) if run.build else MISSING,
         prose(run.started_at[:10]),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from harness.core.text import printable
+from harness.report.words import MISSING
 
 MAX_CELL_CHARS = 300
 _PUNCTUATION = re.compile(r"([\\`*_\[\]<>|~&#!$@])")
@@ -33,7 +34,7 @@ def code(text: str) -> str:
 
 def line(text: str) -> str:
     """One line of bounded length."""
-    plain = " ".join(printable(text).split()) or "–"
+    plain = " ".join(printable(text).split()) or MISSING
     return plain if len(plain) <= MAX_CELL_CHARS else f"{plain[: MAX_CELL_CHARS - 1]}…"
 
 

@@ -9,6 +9,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from harness.analysis.metrics import METRICS
 from harness.analysis.series import CaseKey
 from harness.core.outcome import EMULATED_GPU, Outcome
 from harness.core.phone import PhoneKind
-from harness.core.record import DEMO_ORIGIN, TrialRecord, TrialState
+from harness.core.record import TrialRecord, TrialState, is_demo
 from harness.core.text import printable
 
 DEMO = "demo"
@@ -85,13 +86,9 @@ def key_of(record: TrialRecord) -> CaseKey:
     return CaseKey(record.device_kind, record.device_product_type, record.suite, record.case)
 
 
-def is_demo(record: TrialRecord) -> bool:
-    """Whether it was made by seed."""
-    return (record.origin or "").startswith(DEMO_ORIGIN)
-
-
 def counted(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Those that figures are about: done, no warm-ups, no attempts that were run again, no arms of comparisons."""
+    # as `summary.counted` has it for frames; names of which pandas can make no text are counted here, too
     done = [one for one in records if one.state == TrialState.DONE.value and one.arm is None and one.ordinal >= 1]
     latest: dict[tuple[str, str, str, int], int] = {}
     for one in done:
@@ -117,12 +114,13 @@ def newest_runs(records: Iterable[TrialRecord]) -> list[NewestRun]:
 
 
 def bounded(text: str, limit: int) -> str:
-    """One line, at most `limit` characters; what is longer ends in its digest, so that it stays different from others.
+    """One line, at most `limit` characters; what had to be changed ends in its digest: it stays different from others.
 
-    Names of cases and phones come from files and phones: no tool is to be given what it cannot take.
+    Names of cases and phones come from files and phones: no tool is to be given what it cannot take, nor two things of
+    one name, for which it refuses a whole file or drops one of them.
     """
     line = " ".join(printable(text).split()) or "none"
-    if len(line) <= limit:
+    if len(line) <= limit and line == (text or "none"):
         return line
     digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:_DIGEST_CHARS]
     return f"{line[: limit - _DIGEST_CHARS - 1]}~{digest}"
@@ -131,6 +129,15 @@ def bounded(text: str, limit: int) -> str:
 def number(value: float) -> int | float:
     """Whole numbers without a fraction: bytes are none of floats."""
     return int(value) if value.is_integer() else value
+
+
+def moment(text: str | None) -> datetime | None:
+    """A record's time; None for what is none, as another program may have left it."""
+    try:
+        found = None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found is None or found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _place(one: TrialRecord) -> tuple[str, str, str, int]:
@@ -145,7 +152,7 @@ def _newest(key: CaseKey, run: Sequence[TrialRecord]) -> NewestRun:
     limits = [one.footprint_limit_bytes for one in run if one.footprint_limit_bytes is not None]
     return NewestRun(
         key=key,
-        demo=any(map(is_demo, run)),
+        demo=any(is_demo(one.origin) for one in run),
         gpu_emulated=any(one.backend_effective == EMULATED_GPU for one in run),
         run_id=last.run_id,
         started_at=last.started_at,

@@ -7,23 +7,14 @@ in seconds, as Prometheus wants them. https://prometheus.io/docs/specs/om/open_m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 
 from harness.analysis.metrics import METRICS
-from harness.report.exports.newest import NewestRun, bounded, number
+from harness.report.exports.newest import NewestRun, bounded, moment, number
+from harness.report.metric_words import METRIC_WORDS
 
 PREFIX = "iphone_load_"
 MAX_LABEL_CHARS = 200
 NS_PER_S = 1_000_000_000
-_WORDS = {
-    "peak_footprint_bytes": "Largest sampled footprint",
-    "peak_resident_bytes": "Largest sampled resident size",
-    "leftover_footprint_bytes": "Footprint after unload",
-    "load_ns": "Time to an engine ready for a prompt",
-    "ttft_ns": "Time from the prompt to the first token",
-    "prefill_tokens_per_s": "Prefill rate",
-    "decode_tokens_per_s": "Decode rate",
-}
 
 
 def openmetrics_text(runs: Sequence[NewestRun]) -> str:
@@ -33,7 +24,7 @@ def openmetrics_text(runs: Sequence[NewestRun]) -> str:
         scale = NS_PER_S if metric.unit == "ns" else 1
         lines += _family(
             metric_name(metric.name),
-            f"{_WORDS[metric.name]}; median of the trials of the newest run.",
+            f"{METRIC_WORDS[metric.name].meaning}; median of the trials of the newest run.",
             [
                 (_labels(run), number(run.figures[metric.name].median / scale))
                 for run in runs
@@ -58,7 +49,7 @@ def openmetrics_text(runs: Sequence[NewestRun]) -> str:
     lines += _family(
         f"{PREFIX}newest_trial_timestamp_seconds",
         "When the newest trial began, in Unix time.",
-        [(_labels(run), datetime.fromisoformat(run.started_at).timestamp()) for run in runs],
+        [(_labels(run), begun.timestamp()) for run in runs if (begun := moment(run.started_at)) is not None],
     )
     lines += _family(
         # in one family of its own: a label that changes with each build would make a new series of every figure

@@ -46,9 +46,9 @@ def otava_files(histories: Sequence[CaseHistory], demo: Collection[CaseKey] = ()
                 file = f"{slug(test)}-{digest}.csv"
                 files[file] = _csv(metric, rows)
                 tests[test] = _test(file, metric)
-    # JSON is YAML, and needs no library that writes it
+    # JSON is YAML, and needs no library that writes it; but for its escapes: what it writes as a pair is two in YAML
     config = {"tests": tests, "test_groups": {GROUP: list(tests)}}
-    return {CONFIG: json.dumps(config, indent=2) + "\n", **files}
+    return {CONFIG: json.dumps(config, indent=2, ensure_ascii=False) + "\n", **files}
 
 
 def _test(file: str, metric: Metric) -> dict[str, object]:

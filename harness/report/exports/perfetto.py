@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import (  # type: ignore[import-untyped]  # has no py.typed
     CounterDescriptor,
+    Trace,
     TracePacket,
     TrackDescriptor,
     TrackEvent,
@@ -23,19 +24,18 @@ from perfetto.trace_builder.proto_builder import (  # type: ignore[import-untype
     StreamingTraceProtoBuilder,
 )
 
-from harness.core.record import TrialRecord
-from harness.core.telemetry import READING_COLUMNS, Source
+from harness.core.record import TrialRecord, is_demo
+from harness.core.telemetry import Source
 from harness.core.text import printable
-from harness.report.exports.newest import DEMO, is_demo
+from harness.report.exports.newest import DEMO
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from harness.store.telemetry import ReadingArrays
 
 SEQUENCE_ID = 1
 MAX_TEXT_CHARS = 2_000
 LIMIT = "footprint limit"
-_NO_COUNTER = ("source", "t_ns", "seq")
-_COUNTERS = tuple(name for name in READING_COLUMNS if name not in _NO_COUNTER)
+_NO_COUNTER = ("seq",)
 _TOLD = (
     "trial_id",
     "run_id",
@@ -73,8 +73,8 @@ class Span:
     end_ns: int | None
 
 
-def perfetto_trace(record: TrialRecord, readings: pd.DataFrame) -> bytes:
-    """The trace file of one trial; `readings` as `store.telemetry.read_parquet` gives them. Equal input, equal bytes.
+def perfetto_trace(record: TrialRecord, readings: ReadingArrays) -> bytes:
+    """The trace file of one trial; equal input, equal bytes.
 
     What has no time on the app's clock (the offset of the clocks was not measured), or one before it began, is left
     out.
@@ -112,14 +112,16 @@ def perfetto_trace(record: TrialRecord, readings: pd.DataFrame) -> bytes:
     return out.getvalue()
 
 
-def _counters(trace: _Trace, parent: int, readings: pd.DataFrame, source: Source) -> None:
-    rows = readings[readings["source"].eq(source.value)].sort_values("t_ns", kind="stable")
-    all_times = rows["t_ns"].to_numpy(np.int64)
-    for name in _COUNTERS:
-        known = rows[name].notna().to_numpy()
-        times, values = all_times[known], rows[name].to_numpy(np.int64, na_value=0)[known]
+def _counters(trace: _Trace, parent: int, readings: ReadingArrays, source: Source) -> None:
+    of_source = readings.of_app if source is Source.APP else readings.of_host
+    for name, column in readings.columns.items():
+        if name in _NO_COUNTER:
+            continue
+        known = of_source & column.known
+        times, values = readings.t_ns[known], column.values[known]
         kept = _edges(values) & (times >= 0)
-        trace.counter(parent, _counter_name(name, source), name, zip(times[kept], values[kept], strict=True))
+        points = list(zip(times[kept].tolist(), values[kept].tolist(), strict=True))
+        trace.counter(parent, _counter_name(name, source), name, points)
 
 
 def _edges(values: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -136,22 +138,24 @@ def _counter_name(column: str, source: Source) -> str:
     return plain if source is Source.APP else f"{plain} (system monitor)"
 
 
-def _limit(trace: _Trace, parent: int, record: TrialRecord, readings: pd.DataFrame) -> None:
-    if record.footprint_limit_bytes is None or readings.empty:
+def _limit(trace: _Trace, parent: int, record: TrialRecord, readings: ReadingArrays) -> None:
+    if record.footprint_limit_bytes is None:
         return
-    ends = {int(readings["t_ns"].min()), int(readings["t_ns"].max())}
-    points = [(at, record.footprint_limit_bytes) for at in sorted(ends) if at >= 0]
+    ends = sorted({*readings.t_ns[:1].tolist(), *readings.t_ns[-1:].tolist()})
+    points = [(at, record.footprint_limit_bytes) for at in ends if at >= 0]
     trace.counter(parent, LIMIT, "footprint_limit_bytes", points)
 
 
-def _first_time(record: TrialRecord, steps: Sequence[Span], readings: pd.DataFrame) -> int | None:
+def _first_time(record: TrialRecord, steps: Sequence[Span], readings: ReadingArrays) -> int | None:
     times = [one.begin_ns for one in record.phases] + [one.begin_ns for one in steps]
-    times += [] if readings.empty else [int(readings["t_ns"].min())]
+    times += readings.t_ns[:1].tolist()
     return min((one for one in times if one >= 0), default=None)
 
 
 def _device(record: TrialRecord) -> str:
-    marks = [mark for mark, holds in ((DEMO, is_demo(record)), ("virtual", record.device_kind == "virtual")) if holds]
+    marks = [
+        mark for mark, holds in ((DEMO, is_demo(record.origin)), ("virtual", record.device_kind == "virtual")) if holds
+    ]
     return _text(f"{' '.join([*marks, record.device_product_type])} (iOS {record.device_os_version})")
 
 
@@ -164,6 +168,7 @@ class _Trace:
     """Packets of one sequence; tracks are numbered in the order in which they are made."""
 
     def __init__(self, out: io.BytesIO) -> None:
+        self._out = out
         self._builder = StreamingTraceProtoBuilder(out)
         self._tracks = 0
         self._first = True
@@ -204,19 +209,22 @@ class _Trace:
         for at_ns, what, more in sorted(known, key=lambda one: one[0]):
             self._event(at_ns, track, TrackEvent.TYPE_INSTANT, what, more)
 
-    def counter(self, parent: int, name: str, column: str, points: Iterable[tuple[int, int]]) -> None:
+    def counter(self, parent: int, name: str, column: str, points: Sequence[tuple[int, int]]) -> None:
         """A counter's values; without any there is no track."""
-        track: int | None = None
+        if not points:
+            return
+        descriptor = self._descriptor(name, parent)
+        descriptor.counter.unit = _unit(column)
+        track = self._write_track(descriptor)
+        # values are nearly all of a trace: a message that is told them in turn costs a third of the builder's own
+        trace = Trace()
+        trace.packet.append(self._packet(0))
+        packet = trace.packet[0]
+        event = packet.track_event
+        event.type, event.track_uuid = TrackEvent.TYPE_COUNTER, track
         for at_ns, value in points:
-            if track is None:
-                descriptor = self._descriptor(name, parent)
-                descriptor.counter.unit = _unit(column)
-                track = self._write_track(descriptor)
-            packet = self._packet(int(at_ns))
-            packet.track_event.type = TrackEvent.TYPE_COUNTER
-            packet.track_event.track_uuid = track
-            packet.track_event.counter_value = int(value)
-            self._builder.write_packet(packet)
+            packet.timestamp, event.counter_value = at_ns, value
+            self._out.write(trace.SerializeToString())
 
     def _descriptor(self, name: str | None, parent: int | None) -> Any:
         self._tracks += 1

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import HarnessError, UsageError
-from harness.core.record import DEMO_ORIGIN, TrialState
-from harness.store.telemetry import PART_SUFFIX, sync_folder
+from harness.core.record import DEMO_ORIGIN, TrialState, is_demo
+from harness.store.whole_file import write_whole
 
 if TYPE_CHECKING:
     from harness.analysis.series import CaseKey
@@ -71,7 +69,7 @@ def one_file(tool: Tool, store: ResultStore, records: Sequence[TrialRecord]) -> 
 
 def several_files(tool: Tool, store: ResultStore, records: Sequence[TrialRecord]) -> Mapping[str, str]:
     """File name → text. The nights of `otava` are those of the given trials."""
-    from harness.report.exports.newest import is_demo, key_of, newest_runs
+    from harness.report.exports.newest import key_of, newest_runs
 
     if tool is Tool.GITHUB_BENCHMARK:
         from harness.report.exports.github_benchmark import github_benchmark_files
@@ -85,7 +83,7 @@ def several_files(tool: Tool, store: ResultStore, records: Sequence[TrialRecord]
 
     ids = [record.trial_id for record in records]
     found = histories(store.columns(COLUMNS, trial_id=ids))
-    return otava_files(found, {key_of(record) for record in records if is_demo(record)})
+    return otava_files(found, {key_of(record) for record in records if is_demo(record.origin)})
 
 
 def demo_cases(store: ResultStore) -> set[CaseKey]:
@@ -108,30 +106,21 @@ def write_several(target: Path, files: Mapping[str, str]) -> list[Path]:
     else:
         paths = {target.with_name(f"{target.name}-{name}"): text for name, text in files.items()}
     for path, text in paths.items():
-        write_whole(path, text.encode())
+        write_export(path, text.encode())
     return list(paths)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_export(path: Path, data: bytes) -> None:
     """What was under the name is replaced once the new file is on disk. Raises ExportError."""
-    part = path.with_name(f"{path.name}.{os.getpid()}{PART_SUFFIX}")
     try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync_folder(path.parent)
+        write_whole(path, data)
     except OSError as error:
         raise ExportError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _trace(store: ResultStore, records: Sequence[TrialRecord]) -> bytes:
     from harness.report.exports.perfetto import perfetto_trace
-    from harness.store.telemetry import read_parquet
+    from harness.store.telemetry import read_arrays
 
     if len(records) != 1:
         raise UsageError("a trace is of one trial: say --trial ID, and no filter")
@@ -139,7 +128,7 @@ def _trace(store: ResultStore, records: Sequence[TrialRecord]) -> bytes:
     path = store.telemetry_path(record.trial_id)
     if record.telemetry_file is None or not path.is_file():
         raise ExportError(f"trial {record.trial_id} has no telemetry here{_why_not(record)}")
-    return perfetto_trace(record, read_parquet(path))
+    return perfetto_trace(record, read_arrays(path))
 
 
 def _why_not(record: TrialRecord) -> str:

@@ -9,17 +9,6 @@ from harness.analysis.series import BUILD_COLUMNS, CONTEXT, OUTCOME
 from harness.analysis.verdict import BuildLabel, Verdict
 from harness.core.judgement import TriageState, VerdictKind
 
-METRIC_WORDS = {
-    OUTCOME: "how trials end",
-    "peak_footprint_bytes": "peak footprint",
-    "peak_resident_bytes": "peak resident size",
-    "leftover_footprint_bytes": "leftover footprint",
-    "load_ns": "load time",
-    "ttft_ns": "time to first token",
-    "prefill_tokens_per_s": "prefill rate",
-    "decode_tokens_per_s": "decode rate",
-}
-"""A metric that is not named here is called by its column."""
 _ALARMING = (VerdictKind.REGRESSED, VerdictKind.INCOMPARABLE)
 
 
@@ -27,10 +16,6 @@ def counts_text(tones: Sequence[str]) -> str:
     """`2 worse, 1 better`; empty for none."""
     words = {"worse": "worse", "unsure": "missing", "better": "better"}
     return ", ".join(f"{tones.count(tone)} {word}" for tone, word in words.items() if tone in tones)
-
-
-def metric_text(metric: str) -> str:
-    return METRIC_WORDS.get(metric, metric)
 
 
 def heading_of(verdict: Verdict) -> str:

@@ -7,14 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.analysis.metrics import DEFAULT_METRICS
 from harness.analysis.nightly import COLUMNS
 from harness.analysis.series import BUILD_COLUMNS
 from harness.core.outcome import EMULATED_GPU, Outcome
-from harness.core.record import DEMO_ORIGIN, TrialRecord
+from harness.core.record import TrialRecord, is_demo
 from harness.core.text import printable
 from harness.report.site.comparison_choice import ARMS, MAX_SIDES, Shown, Side, TrialRow
 from harness.report.site.comparison_pages import (
-    DRAWN_METRICS,
     ComparisonContent,
     GroupContent,
     SideContent,
@@ -28,6 +28,8 @@ from harness.report.words import case_text, device_text, outcomes_text
 _MAX_NAME_CHARS = 200
 _SUITES = "suites"
 _DIGEST = re.compile(r"[0-9a-f]{12}")
+_PUBLISHED = b"published"
+"""In every suite that quotes somebody."""
 
 _Rows = Sequence[TrialRow]
 
@@ -46,7 +48,9 @@ def contents(data: SiteData, comparisons: Sequence[Shown], linked: frozenset[str
         ]
         if one.of_builds:
             groups = tuple(
-                GroupContent(_text(case), tuple(s for s, of in zip(sides, one.sides, strict=True) if of.case == case))
+                GroupContent(
+                    printable(case), tuple(s for s, of in zip(sides, one.sides, strict=True) if of.case == case)
+                )
                 for case in cases
             )
             builds = [
@@ -65,12 +69,12 @@ def contents(data: SiteData, comparisons: Sequence[Shown], linked: frozenset[str
             notes.append(f"{one.left_out} more are not shown: {MAX_SIDES} at most can be told apart.")
         yield ComparisonContent(
             page=one.page,
-            title=_text(title)[:_MAX_NAME_CHARS],
-            lead=(_text(lead), _where(one, everything)),
+            title=printable(title)[:_MAX_NAME_CHARS],
+            lead=(printable(lead), _where(one, everything)),
             virtual=one.virtual,
-            demo=any((row["origin"] or "").startswith(DEMO_ORIGIN) for row in everything),
+            demo=any(is_demo(row["origin"]) for row in everything),
             of_builds=one.of_builds,
-            notes=tuple(map(_text, notes)),
+            notes=tuple(map(printable, notes)),
             groups=groups,
             trials=TrialRows(COLUMNS, tuple(tuple(row[name] for name in COLUMNS) for row in everything))
             if one.of_builds
@@ -93,15 +97,16 @@ def _side(
     expected = dict.fromkeys(row["expected_outcome"] for row in rows)
     return SideContent(
         key=key,
-        name=_text(name)[:_MAX_NAME_CHARS],
+        name=printable(name)[:_MAX_NAME_CHARS],
         trials=len(rows),
-        ends=_text(outcomes_text(dict(Counter(row["outcome"] for row in rows).most_common()))),
-        expected=_text(" or ".join(map(str, expected))),
+        ends=printable(outcomes_text(dict(Counter(row["outcome"] for row in rows).most_common()))),
+        expected=printable(" or ".join(map(str, expected))),
         as_expected=all(row["outcome"] == row["expected_outcome"] for row in rows),
         over_limits=sum(bool(row["broken_limits"]) for row in rows),
         loaded=len(loaded),
         values=tuple(
-            (metric, tuple(float(row[metric]) for row in loaded if row[metric] is not None)) for metric in DRAWN_METRICS
+            (metric, tuple(float(row[metric]) for row in loaded if row[metric] is not None))
+            for metric in DEFAULT_METRICS
         ),
         limits=tuple(map(float, limits)),
         head_room=tuple(
@@ -120,7 +125,7 @@ def _build(rows: _Rows) -> str:
     for name in BUILD_COLUMNS:
         values = list(dict.fromkeys(str(row[name]) for row in rows if row[name] is not None))
         if values:
-            return _text(f"{name.replace('_', ' ')} {', '.join(values[:3])}")[:_MAX_NAME_CHARS]
+            return printable(f"{name.replace('_', ' ')} {', '.join(values[:3])}")[:_MAX_NAME_CHARS]
     return "a build that the records do not name"
 
 
@@ -128,7 +133,7 @@ def _where(one: Shown, rows: _Rows) -> str:
     devices = ", ".join(sorted({device_text(row) for row in rows}))
     versions = ", ".join(sorted({row["device_os_version"] for row in rows}))
     begun = min(row["started_at"] for row in rows)
-    return _text(f"On {devices}, iOS {versions}; run {one.run_id}, begun {begun}, {len(rows)} trials.")
+    return printable(f"On {devices}, iOS {versions}; run {one.run_id}, begun {begun}, {len(rows)} trials.")
 
 
 def _confirmations(data: SiteData, run_id: str) -> Iterator[str]:
@@ -139,17 +144,15 @@ def _confirmations(data: SiteData, run_id: str) -> Iterator[str]:
 
 
 def _suites(data: SiteData, comparisons: Sequence[Shown]) -> Mapping[str, SuiteCopy]:
-    """Run → the copy of its suite beside the results, where there is one."""
+    """Run → the copy of its suite beside the results, where there is one that quotes somebody."""
     runs = [one.run_id for one in comparisons if not one.of_builds]
     rows = data.store.columns(["run_id", "suite_digest"], run_id=runs).dropna().drop_duplicates("run_id")
     found = {}
     for run_id, digest in rows.itertuples(index=False, name=None):
         path = data.store.folder / _SUITES / f"{digest}.toml"
         if _DIGEST.fullmatch(str(digest)) and path.is_file():
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            found[str(run_id)] = SuiteCopy(str(data.store.folder.resolve()), str(digest), content)
+            content = path.read_bytes()
+            if _PUBLISHED in content:
+                results = str(data.store.folder.resolve())
+                found[str(run_id)] = SuiteCopy(results, str(digest), hashlib.sha256(content).hexdigest())
     return found
-
-
-def _text(value: str) -> str:
-    return printable(value)

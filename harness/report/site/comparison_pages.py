@@ -9,11 +9,8 @@ from harness.core.record import TrialRecord
 from harness.report.site.comparison_choice import shown
 from harness.report.site.data import SiteData
 from harness.report.site.layout import render
-from harness.report.site.pages import Page
+from harness.report.site.pages import WITH_READINGS, Page
 from harness.report.site.trial_files import TelemetryFile
-
-DRAWN_METRICS = ("peak_footprint_bytes", "load_ns", "ttft_ns", "decode_tokens_per_s")
-"""Of the strips."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ class ComparisonContent:
     trials: TrialRows | None
     """Of two sides."""
     suite: SuiteCopy | None
-    """Of cases side by side."""
+    """Of cases side by side, where it quotes others."""
 
 
 def pages(data: SiteData, trials: frozenset[str]) -> Iterator[Page]:
@@ -100,7 +97,7 @@ def pages(data: SiteData, trials: frozenset[str]) -> Iterator[Page]:
     comparisons = shown(data)
     if comparisons:
         for content in contents(data, comparisons, trials):
-            yield Page(content.page, content, draw)
+            yield Page(content.page, content, draw, WITH_READINGS)
 
 
 def draw(content: ComparisonContent) -> str:

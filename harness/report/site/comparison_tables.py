@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from harness.analysis.compare_sides import About, compare_sides
-from harness.analysis.metrics import METRIC_BY_NAME
+from harness.analysis.metrics import DEFAULT_METRICS, METRIC_BY_NAME
 from harness.core.judgement import VerdictKind
 from harness.core.text import printable
 from harness.report.comparison_table import HEADINGS, RIGHT, comparison_notes, comparison_rows
+from harness.report.metric_words import METRIC_WORDS
 from harness.report.site.comparison_choice import ARMS
-from harness.report.site.comparison_pages import DRAWN_METRICS, ComparisonContent, SideContent, TrialRows
-from harness.report.words import METRIC_WORDS, bytes_text, figure_text
-from harness.store.schema import RECORD_TYPES
+from harness.report.site.comparison_pages import ComparisonContent, SideContent, TrialRows
+from harness.report.words import bytes_text, figure_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _VERDICT_COLUMN = HEADINGS.index("Verdict")
 _LIMIT, _HEAD_ROOM = "Limit", "Head-room"
@@ -49,9 +50,12 @@ def _of_builds(trials: TrialRows) -> ComparedTable:
     everything = _frame(trials)
     a, b = (everything[everything["arm"].eq(arm)] for arm in ARMS)
     # the run was made to compare them, whatever they differ in
-    found = compare_sides(a, b, [METRIC_BY_NAME[name] for name in DRAWN_METRICS], about=tuple(About))
+    found = compare_sides(a, b, [METRIC_BY_NAME[name] for name in DEFAULT_METRICS], about=tuple(About))
     rows = [
-        Row(tuple(printable(METRIC_WORDS.get(cell, cell)) for cell in cells), _is_bad(cells))
+        Row(
+            tuple(printable(METRIC_WORDS[cell].short if cell in METRIC_WORDS else cell) for cell in cells),
+            _is_bad(cells),
+        )
         for cells in comparison_rows(found)
     ]
     turns = ("Trials of both sides took turns on one phone.",) if found.interleaved else ()
@@ -65,6 +69,11 @@ def _is_bad(cells: tuple[str, ...]) -> bool:
 
 def _frame(trials: TrialRows) -> pd.DataFrame:
     """As the store gives it."""
+    # both take longer to load than most pages to draw, which need neither
+    import pandas as pd
+
+    from harness.store.schema import RECORD_TYPES
+
     columns = zip(*trials.rows, strict=True)
     return pd.DataFrame(
         {
@@ -75,7 +84,7 @@ def _frame(trials: TrialRows) -> pd.DataFrame:
 
 
 def _of_cases(content: ComparisonContent) -> ComparedTable:
-    figures = tuple(METRIC_WORDS[name] for name in DRAWN_METRICS)
+    figures = tuple(METRIC_WORDS[name].short for name in DEFAULT_METRICS)
     headings = ("Key", "Case", "Trials", "Outcome", "Expected", *figures, _LIMIT, _HEAD_ROOM)
     rows = [
         Row(_cells(side), not side.as_expected or bool(side.over_limits))

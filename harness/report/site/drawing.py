@@ -11,9 +11,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from itertools import groupby, islice
 from multiprocessing import connection, forkserver, get_context, parent_process
 from types import ModuleType, TracebackType
 from typing import Self
@@ -24,8 +25,8 @@ Drawn = tuple[str, bytes]
 """A page's name, and its file."""
 _FEW_PAGES = 8
 """So many are drawn sooner by this process than by new ones."""
-_AT_ONCE = 8
-"""Pages handed over together. Those of a case are planned one after the other and have much in common."""
+_AT_ONCE = 24
+"""Pages handed over together at most."""
 _PRELOADED = "harness.report.site.drawing_preloaded"
 
 
@@ -55,14 +56,15 @@ class Drawers:
             forkserver.ensure_running()
 
     def add(self, page: Page) -> None:
-        """Hands pages over as soon as there are some."""
-        self._waiting.append(page)
-        if self._processes > 1 and len(self._waiting) >= _AT_ONCE + (0 if self._handed_over else _FEW_PAGES):
+        """Hands over what is there when another kind of pages begins."""
+        enough = len(self._waiting) > (0 if self._handed_over else _FEW_PAGES)
+        if self._processes > 1 and enough and page.together != self._waiting[-1].together:
             self._hand_over()
+        self._waiting.append(page)
 
     def drawn(self) -> Iterator[Drawn]:
         """The files of all pages so far; whatever drawing one raises is raised here."""
-        if self._handed_over and self._waiting:
+        if self._waiting and (self._handed_over or (self._processes > 1 and len(self._waiting) > _FEW_PAGES)):
             self._hand_over()
         for future in self._handed_over:
             yield from future.result()
@@ -75,10 +77,16 @@ class Drawers:
             self._pool = ProcessPoolExecutor(
                 self._processes, mp_context=get_context("forkserver"), initializer=_begin_process
             )
-        for first in range(0, len(self._waiting), _AT_ONCE):
+        for pages in _parcels(self._waiting):
             with _no_main():
-                self._handed_over.append(self._pool.submit(_all_drawn, self._waiting[first : first + _AT_ONCE]))
+                self._handed_over.append(self._pool.submit(_all_drawn, pages))
         self._waiting = []
+
+
+def _parcels(pages: Iterable[Page]) -> Iterator[list[Page]]:
+    for _, of_kind in groupby(pages, key=lambda page: page.together):
+        while parcel := list(islice(of_kind, _AT_ONCE)):
+            yield parcel
 
 
 @contextmanager

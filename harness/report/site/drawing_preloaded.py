@@ -1,18 +1,18 @@
 """Loaded once by the server that processes for drawing come of: what they would each begin with.
 
-Importing it does work, which no other module may.
+Most pages that a night changes are series, and they wait for this: what the few others need each process loads when it
+has one to draw. Importing this module does work, which no other may.
 """
 
 from __future__ import annotations
 
 from harness.report.figure_words import text_width
-from harness.report.site import comparison_parts, comparison_tables, series_rows, trial_parts
+from harness.report.site import series_rows
 from harness.report.site.layout import environment
 
-PARTS = (comparison_parts, comparison_tables, series_rows, trial_parts)
-"""What pages of each kind import when they are drawn."""
+PARTS = (series_rows,)
+"""What the page imports when it is drawn."""
 
-for name in environment().list_templates(extensions=["j2"]):
-    environment().get_template(name)
+environment().get_template("series.html.j2")
 # the first measured word loads the list of fonts
 text_width("words", 10.0)

@@ -5,21 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.report.metric_words import metric_text
 from harness.report.site.changes import Changes, changes
 from harness.report.site.changes_notes import Note, idle_suites, notes
 from harness.report.site.changes_segments import last_night
-from harness.report.site.changes_words import counts_text, metric_text
+from harness.report.site.changes_words import counts_text
 from harness.report.site.data import SiteData
 from harness.report.site.entry_runs import Run, SideBySide, runs, side_by_side
 from harness.report.site.entry_trials import SHOWN_NIGHTS, RecentTrials
 from harness.report.site.fleet import Fleet, fleet, phones_known
 from harness.report.site.layout import render
 from harness.report.site.matrix import Matrix, matrix
-from harness.report.site.pages import ENTRY, Page
+from harness.report.site.pages import ENTRY, SITE_FOLDER, Page
 from harness.report.site.sparkline import sparkline
-
-DEFAULT_FOLDER = "report"
-"""Below the results."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class EntryContent:
 
 def page(data: SiteData, folder: Path | None = None) -> Page:
     """The entry; `folder`: where the site is, for runs whose pages are there already (None: in the results)."""
-    folder = folder or data.store.folder / DEFAULT_FOLDER
+    folder = folder or data.store.folder / SITE_FOLDER
     night = last_night(data) if data.histories else None
     if night is None:
         return Page(ENTRY, EntryContent(data.demo, data.virtual, None), draw)

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.report.site.comparison_choice import shown
 from harness.report.site.data import SiteData
 from harness.report.site.entry_trials import RecentTrials, moment_text
-from harness.report.site.pages import ENTRY
-from harness.report.words import slug
-
-RUNS_FOLDER = "runs"
-"""Pages of runs are no part of the site's plan: they are drawn when somebody asks."""
-_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_DIGEST_CHARS = 10
+from harness.report.site.pages import ENTRY, run_folder
 
 
 @dataclass(frozen=True)
@@ -44,12 +36,6 @@ class SideBySide:
     device: str
     device_kind: str
     run_id: str
-
-
-def run_folder(run_id: str) -> str:
-    """Where a run's page is, below the site's folder. An id is untrusted: an odd one becomes its digest."""
-    digest = hashlib.sha256(run_id.encode()).hexdigest()[:_DIGEST_CHARS]
-    return f"{RUNS_FOLDER}/{run_id if _PLAIN_ID.fullmatch(run_id) else f'{slug(run_id)}-{digest}'}"
 
 
 def runs(data: SiteData, recent: RecentTrials, folder: Path) -> tuple[Run, ...]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from harness.core.outcome import Family, Outcome
+from harness.core.outcome import Family
 from harness.core.phone import PhoneKind
+from harness.report.outcome_words import known_outcome
 from harness.report.site.entry_trials import RecentTrials, moment_text
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def _of_family(counts: dict[str, int], family: Family) -> tuple[tuple[str, int],
 
 
 def _family(outcome: str) -> Family | None:
-    return Outcome(outcome).family if outcome in tuple(Outcome) else None
+    known = known_outcome(outcome)
+    return None if known is None else known.family
 
 
 def _short(udid: str) -> str:

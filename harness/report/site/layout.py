@@ -14,6 +14,7 @@ import jinja2
 from markupsafe import Markup
 
 from harness.analysis.verdict import percent
+from harness.core.text import printable
 from harness.report.site.pages import ENTRY, link
 from harness.report.verdict_words import shift_text, value_text
 from harness.report.words import MISSING, bytes_text, duration_text, rate_text
@@ -28,6 +29,7 @@ def environment() -> jinja2.Environment:
     found = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report.site", "templates"),
         autoescape=True,
+        finalize=_plain,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -43,6 +45,13 @@ def environment() -> jinja2.Environment:
     }
     found.globals |= {"MISSING": MISSING}
     return found
+
+
+def _plain(value: Any) -> Any:
+    """Whatever a template puts in, without signs that nobody sees: one that turns the direction of writing makes other
+    text look like another, and a lone surrogate is in no file. Our own Markup is made of such text already.
+    """
+    return printable(value) if type(value) is str else value
 
 
 def cut(text: str) -> str:

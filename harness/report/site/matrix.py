@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
 
+from harness.analysis.metrics import DEFAULT_METRICS
 from harness.analysis.outcome_series import Fate, fate_of
 from harness.analysis.series import IDENTITY, OUTCOME, CaseHistory, Segment
-from harness.core.outcome import EMULATED_GPU, Outcome
+from harness.core.outcome import EMULATED_GPU, Outcome, ends_text
 from harness.core.phone import PhoneKind
 from harness.report.site.changes_segments import Judged, judged, last_night
 from harness.report.site.data import SiteData
 from harness.report.site.entry_trials import SHOWN_NIGHTS, CaseFacts, FactsKey, RecentTrials, case_facts
 from harness.report.site.pages import series_page
 
-SHOWN_METRICS = ("peak_footprint_bytes", "load_ns", "ttft_ns", "decode_tokens_per_s")
 _IDENTITY_PLACE = {name: place for place, name in enumerate(IDENTITY)}
 
 
@@ -119,7 +119,7 @@ def _row(one: Judged, night: date, facts: Mapping[FactsKey, Mapping[int, CaseFac
     known = _facts(one, facts)
     model, options = _parts(one)
     mark, ends = _ends(newest.outcomes)
-    cells = [_cell(one, metric, night) for metric in SHOWN_METRICS]
+    cells = [_cell(one, metric, night) for metric in DEFAULT_METRICS]
     return Row(
         suite=one.key.suite,
         model=model,
@@ -162,7 +162,7 @@ def _backend(segment: Segment, effective: Mapping[str, int]) -> str:
 
 def _ends(outcomes: Mapping[str, int]) -> tuple[str, str]:
     """A mark, and words: `5 × loaded`."""
-    words = ", ".join(f"{count} × {name}" for name, count in outcomes.items())
+    words = ends_text(outcomes.items())
     fates = {fate_of(name) for name in outcomes} - {None}
     if len(fates) != 1:
         return ("mixed" if fates else "unknown"), words

@@ -15,8 +15,17 @@ ENTRY = "index.html"
 SERIES_FOLDER = "series"
 TRIALS_FOLDER = "trials"
 COMPARISONS_FOLDER = "comparisons"
-_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_DIGEST_CHARS = 10
+RUNS_FOLDER = "runs"
+"""Pages of runs are no part of the site's plan: they are drawn when somebody asks."""
+SITE_FOLDER = "report"
+"""Where the site is, below the results."""
+WITH_READINGS = "readings"
+"""Pages for which telemetry is read are drawn together."""
+_PLAIN_ID = re.compile(r"[a-z0-9-]{1,80}")
+"""In small letters: some file systems know no difference."""
+_DIGEST_CHARS = 20
+_PAGE_FOLDERS = "|".join((SERIES_FOLDER, TRIALS_FOLDER, COMPARISONS_FOLDER))
+_PAGE_NAME = re.compile(rf"{re.escape(ENTRY)}|({_PAGE_FOLDERS})/[a-z0-9_-]{{1,120}}\.(html|pftrace)")
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,10 @@ class Page:
     """A frozen dataclass of plain values, tuples and such dataclasses: its `repr` is its identity; it is pickled."""
     draw: Callable[[Any], str | bytes]
     """From `content` to the file; a function of a module, for it may run in another process."""
+    together: str = ""
+    """Equal for pages that are planned one after the other and best drawn by one process: they share parts of their
+    contents, or what they need is slow to load.
+    """
 
     @property
     def digest(self) -> str:
@@ -48,7 +61,12 @@ def series_page(key: SeriesKey) -> str:
 
 def trial_page(trial_id: str) -> str:
     """Name of a trial's page. An id is untrusted, too: an odd one becomes its digest."""
-    return f"{TRIALS_FOLDER}/{trial_id if _PLAIN_ID.fullmatch(trial_id) else _name(trial_id)}.html"
+    return f"{TRIALS_FOLDER}/{_id(trial_id)}.html"
+
+
+def run_folder(run_id: str) -> str:
+    """Where a run's page (ENTRY) is, below the site's folder; an odd id becomes its digest, too."""
+    return f"{RUNS_FOLDER}/{_id(run_id)}"
 
 
 def comparison_page(what: str) -> str:
@@ -56,10 +74,20 @@ def comparison_page(what: str) -> str:
     return f"{COMPARISONS_FOLDER}/{_name(what)}.html"
 
 
+def is_page_name(name: str) -> bool:
+    """Whether the site may have such a page: what a manifest says is believed no further."""
+    return _PAGE_NAME.fullmatch(name) is not None
+
+
 def link(source: str, target: str) -> str:
     """How a page refers to another one of the site: relative, so that it works from a file."""
     return "../" * source.count("/") + target
 
 
+def _id(text: str) -> str:
+    return text if _PLAIN_ID.fullmatch(text) else _name(text)
+
+
 def _name(text: str) -> str:
-    return f"{slug(text)}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_CHARS]}"
+    # no plain id has the `_`
+    return f"{slug(text)}_{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:_DIGEST_CHARS]}"

@@ -20,8 +20,8 @@ from harness.analysis.series import (
     identity_differences,
 )
 from harness.core.phone import PhoneKind
+from harness.report.metric_words import metric_text
 from harness.report.series_picture import ABSENT, Mark
-from harness.report.site.changes_words import metric_text
 from harness.report.site.data import SiteData
 from harness.report.site.pages import content_digest, series_page, trial_page
 from harness.report.site.series_trials import NightTrials

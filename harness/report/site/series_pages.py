@@ -9,7 +9,7 @@ from harness.report.site.data import SiteData
 from harness.report.site.layout import render
 from harness.report.site.pages import Page
 from harness.report.site.series_content import SeriesContent, contents
-from harness.report.site.series_words import EXPLANATIONS, heading
+from harness.report.site.series_words import explanation, heading
 
 if TYPE_CHECKING:
     from harness.report.site.series_rows import Drawn
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def pages(data: SiteData, trials: frozenset[str]) -> Iterator[Page]:
     """`trials`: ids of those that have a page."""
     for content in contents(data, trials):
-        yield Page(content.page, content, draw)
+        yield Page(content.page, content, draw, content.nights_digest)
 
 
 def draw(content: SeriesContent) -> str:
@@ -34,6 +34,6 @@ def draw(content: SeriesContent) -> str:
         demo=content.demo,
         virtual=content.virtual,
         content=content,
-        explanation=EXPLANATIONS[content.metric],
+        explanation=explanation(content.metric),
         parts=parts,
     )

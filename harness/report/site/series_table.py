@@ -45,7 +45,7 @@ def stripes(spots: Sequence[Spot], anchors: Mapping[tuple[int, int], str], usual
     return Markup("".join(links))  # noqa: S704  # numbers, and names that are escaped
 
 
-def _in_cells(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def _in_cells(rows: Sequence[tuple[str, ...]]) -> Sequence[str]:
     """Each row's cells, escaped all at once: they are figures of our own, none of which has a line break."""
     escaped = escape("\n".join("\t".join(row) for row in rows))
     return escaped.replace("\t", Markup("<td>")).split("\n")

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.analysis.series import OUTCOME
-from harness.report.site.changes_words import metric_text
+from harness.analysis.metrics import METRIC_BY_NAME, Polarity
+from harness.report.metric_words import METRIC_WORDS, metric_heading
 
 if TYPE_CHECKING:
     from harness.report.site.series_content import SeriesContent
 
 _OF_LOADED = "Each night's figure is the median of its trials that loaded."
-EXPLANATIONS = {
-    OUTCOME: "What became of every trial that counts, night by night.",
-    "peak_footprint_bytes": f"The most memory that the system charged the app with. Lower is better. {_OF_LOADED}",
-    "peak_resident_bytes": f"The most memory of the app that was in RAM. Lower is better. {_OF_LOADED}",
-    "leftover_footprint_bytes": f"What the app kept after it had unloaded the model. Lower is better. {_OF_LOADED}",
-    "load_ns": f"From the beginning of the load until the engine was ready. Lower is better. {_OF_LOADED}",
-    "ttft_ns": f"From the prompt to the first token. Lower is better. {_OF_LOADED}",
-    "prefill_tokens_per_s": f"How fast the prompt was worked on. Higher is better. {_OF_LOADED}",
-    "decode_tokens_per_s": f"How fast tokens came after the first. Higher is better. {_OF_LOADED}",
-}
 
 
-def metric_heading(metric: str) -> str:
-    """`Load time`."""
-    words = metric_text(metric)
-    return words[:1].upper() + words[1:]
+def explanation(metric: str) -> str:
+    """What its figures mean, and which way is better."""
+    meaning = METRIC_WORDS[metric].meaning
+    if metric not in METRIC_BY_NAME:
+        return f"{meaning}."
+    better = "Lower" if METRIC_BY_NAME[metric].polarity is Polarity.LOWER_IS_BETTER else "Higher"
+    return f"{meaning}. {better} is better. {_OF_LOADED}"
 
 
 def device_words(content: SeriesContent) -> str:

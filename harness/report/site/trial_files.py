@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from harness.core.record import TrialRecord
-from harness.store.database import ResultStore
+from harness.core.text import printable
 from harness.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from harness.store.database import ResultStore
 
 MAX_FILES = 100
 LINKED_SUFFIXES = (".parquet", ".ndjson", ".jsonl", ".json", ".txt", ".log", ".ips", ".synced", ".csv")
@@ -62,8 +66,8 @@ def raw_files(store: ResultStore, record: TrialRecord, site: Path, page: str) ->
     for path in islice(_claimed(store, record, results), MAX_FILES):
         href = None
         if linked and path.suffix in LINKED_SUFFIXES:
-            href = quote(Path(os.path.relpath(path, begin)).as_posix())
-        found.append(RawFile(path.relative_to(results).as_posix(), path.stat().st_size, href))
+            href = quote(os.fsencode(os.path.relpath(path, begin)))
+        found.append(RawFile(printable(path.relative_to(results).as_posix()), path.stat().st_size, href))
     return tuple(found)
 
 

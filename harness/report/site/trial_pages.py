@@ -11,14 +11,14 @@ from harness.analysis.advice import Advice, advise
 from harness.analysis.metrics import METRICS
 from harness.analysis.series import OUTCOME, CaseHistory, CaseKey
 from harness.core.phone import PhoneKind
-from harness.core.record import DEMO_ORIGIN, TrialRecord
+from harness.core.record import TrialRecord, is_demo
+from harness.report.metric_words import metric_heading
 from harness.report.site import comparison_choice
 from harness.report.site.data import SiteData
 from harness.report.site.layout import render
-from harness.report.site.pages import Page, series_page, trial_page
+from harness.report.site.pages import WITH_READINGS, Page, series_page, trial_page
 from harness.report.site.trial_choice import WHO, chosen_trials
 from harness.report.site.trial_files import RawFile, TelemetryFile, raw_files, telemetry_file
-from harness.report.words import METRIC_WORDS
 
 PERFETTO_SUFFIX = ".pftrace"
 
@@ -73,11 +73,11 @@ def pages(data: SiteData, trials: frozenset[str], folder: Path) -> Iterator[Page
         trace = None
         if with_traces and readings is not None:
             trace = page.removesuffix(".html") + PERFETTO_SUFFIX
-            yield Page(trace, TraceContent(record, readings), draw_trace)
+            yield Page(trace, TraceContent(record, readings), draw_trace, WITH_READINGS)
         content = TrialContent(
             page=page,
             record=record,
-            demo=(record.origin or "").startswith(DEMO_ORIGIN),
+            demo=is_demo(record.origin),
             telemetry=readings,
             files=raw_files(data.store, record, folder, page),
             advice=_advice(record, records),
@@ -85,7 +85,7 @@ def pages(data: SiteData, trials: frozenset[str], folder: Path) -> Iterator[Page
             comparison=None if record.arm is None else compared.get(record.run_id),
             trace=trace,
         )
-        yield Page(page, content, draw)
+        yield Page(page, content, draw, WITH_READINGS)
 
 
 def can_trace() -> bool:
@@ -114,15 +114,14 @@ def draw(content: TrialContent) -> str:
 def draw_trace(content: TraceContent) -> bytes:
     """The trace."""
     from harness.report.exports.perfetto import perfetto_trace
-    from harness.report.site.trial_parts import no_readings
     from harness.store.errors import StoreError
-    from harness.store.telemetry import read_parquet
+    from harness.store.telemetry import ReadingArrays, read_arrays
 
     try:
-        readings = read_parquet(Path(content.telemetry.path))
+        readings = read_arrays(Path(content.telemetry.path))
     except StoreError:
         # the trial's page says so; one damaged file must not keep the whole site from being drawn
-        readings = no_readings()
+        readings = ReadingArrays.none()
     return perfetto_trace(content.record, readings)
 
 
@@ -137,7 +136,7 @@ def _series(data: SiteData, record: TrialRecord) -> Iterator[Link]:
     if history is None:
         return
     for metric in (OUTCOME, *_measured(history)):
-        yield Link(METRIC_WORDS.get(metric, "How it ends"), series_page(key.series(metric)))
+        yield Link(metric_heading(metric), series_page(key.series(metric)))
 
 
 def _measured(history: CaseHistory) -> list[str]:

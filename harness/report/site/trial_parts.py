@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from markupsafe import Markup
 
 from harness.core.outcome import EMULATED_GPU
 from harness.core.record import TrialRecord
-from harness.core.telemetry import READING_COLUMNS
-from harness.report.explanation import explain
+from harness.core.text import printable
+from harness.report.explanation import Section, explain
 from harness.report.figures_style import style
 from harness.report.inline_svg import PAGE, inline_svg
+from harness.report.site.table_rows import table_rows
 from harness.report.site.trial_files import TelemetryFile
 from harness.report.site.trial_pages import TrialContent
-from harness.report.site.trial_words import figures, is_bad, outcome_symbol, reading_rows, text
-from harness.report.timeline_parts import Trial
+from harness.report.site.trial_words import figures, is_bad, outcome_symbol, reading_rows
+from harness.report.timeline_parts import SampledTrial, bounded
 from harness.report.trial_figure import trial_figure
 from harness.report.words import bytes_text, case_text, drawable
 from harness.store.errors import StoreError
-from harness.store.telemetry import read_parquet
+from harness.store.telemetry import ReadingArrays, read_arrays
 
 _MAX_TITLE_CHARS = 160
-
-
-@dataclass(frozen=True)
-class Told:
-    """A heading and its lines."""
-
-    title: str
-    lines: tuple[str, ...]
+MAX_LINES = 300
+"""Of one heading; a record may have ten thousand."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,9 @@ class Proof:
 @dataclass(frozen=True)
 class Table:
     headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: Markup
+    shown: int
+    """Rows."""
     of: int
     """Readings that there are; more than rows: every so many-th is shown."""
 
@@ -64,30 +61,31 @@ class Parts:
     no_figure: str
     """Why there is none."""
     table: Table | None
-    end: Told
-    why: Told
-    told: tuple[Told, ...]
-    timeline: Told
+    end: Section
+    why: Section
+    told: tuple[Section, ...]
+    timeline: Section
     evidence: tuple[Proof, ...]
-    next: Told
+    next: Section
 
 
 def drawn(content: TrialContent) -> Parts:
     """Everything that is drawn or worded."""
     record = content.record
-    sections = {one.title: Told(one.title, tuple(map(text, one.lines))) for one in explain(record, (), content.advice)}
-    trial, no_figure = _read(record, content.telemetry)
+    sections = {one.title: _told(one.title, one.lines) for one in explain(record, (), content.advice)}
+    shown, lost = bounded(record)
+    trial, no_figure = _read(shown, content.telemetry)
     figure, table, caption = None, None, ""
     if trial is not None:
         with style(PAGE):
             figure = inline_svg(trial_figure(trial, PAGE), _label(record), "t")
-        table = Table(*_table(trial))
-        caption = _caption(record)
+        table = _table(trial)
+        caption = _caption(record, lost)
     return Parts(
         title=_title(record),
         bad=is_bad(record),
         symbol=outcome_symbol(record),
-        outcome=text(record.outcome or record.state),
+        outcome=printable(record.outcome or record.state),
         figures=figures(record),
         figure=figure,
         caption=caption,
@@ -100,39 +98,39 @@ def drawn(content: TrialContent) -> Parts:
         evidence=tuple(
             Proof(
                 one.kind.value.replace("_", " "),
-                text(one.text),
-                None if one.file is None else text(one.file),
+                printable(one.text),
+                None if one.file is None else printable(one.file),
                 one.decisive,
             )
-            for one in record.evidence
+            for one in record.evidence[:MAX_LINES]
         ),
         next=_section(sections, "What to try next"),
     )
 
 
-def _section(sections: dict[str, Told], title: str) -> Told:
-    return sections.get(title) or Told(title, ())
+def _told(title: str, lines: Sequence[str]) -> Section:
+    more = len(lines) - MAX_LINES
+    shown = tuple(map(printable, lines[:MAX_LINES]))
+    return Section(title, (*shown, f"{more} more lines are told by harness explain.") if more > 0 else shown)
 
 
-def no_readings() -> pd.DataFrame:
-    """A frame of telemetry without rows."""
-    empty = pd.DataFrame({name: pd.Series([], dtype="Int64") for name in READING_COLUMNS})
-    return empty.astype({"source": "string"})
+def _section(sections: dict[str, Section], title: str) -> Section:
+    return sections.get(title) or Section(title, ())
 
 
-def _read(record: TrialRecord, telemetry: TelemetryFile | None) -> tuple[Trial | None, str]:
+def _read(record: TrialRecord, telemetry: TelemetryFile | None) -> tuple[SampledTrial | None, str]:
     """The trial with its readings; or why it has none."""
     if telemetry is None:
         if record.files_removed_at is not None:
-            return None, f"Its readings were removed to save space ({text(record.files_removed_at)})."
+            return None, f"Its readings were removed to save space ({printable(record.files_removed_at)})."
         if record.telemetry_file is not None:
             return None, "Its readings are not in these results."
-        return Trial(record, no_readings()) if record.phases else None, "It has no readings."
+        return SampledTrial(record, ReadingArrays.none()) if record.phases else None, "It has no readings."
     try:
-        readings = read_parquet(Path(telemetry.path))
+        readings = read_arrays(Path(telemetry.path))
     except StoreError:
         return None, "Its readings cannot be read."
-    return Trial(record, readings), ""
+    return SampledTrial(record, readings), ""
 
 
 def _title(record: TrialRecord) -> str:
@@ -150,13 +148,15 @@ def _label(record: TrialRecord) -> str:
     )
 
 
-def _caption(record: TrialRecord) -> str:
+def _caption(record: TrialRecord, lost: int) -> str:
     bands = "Bands are the phases of the app; a line breaks where no sample was taken."
+    if lost:
+        bands += f" {lost} further phases, notices and steps are in the record and have no room here."
     if record.clock_offset_ns is None and record.host_steps:
         return f"{bands} The app's clock was not measured, so what the host did is not on it."
     return bands
 
 
-def _table(trial: Trial) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], int]:
+def _table(trial: SampledTrial) -> Table:
     headings, rows, count = reading_rows(trial)
-    return headings, tuple(rows), count
+    return Table(headings, table_rows(rows), len(rows), count)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analysis.verdict import percent
 from harness.core.outcome import Family
 from harness.core.record import TrialRecord
-from harness.core.telemetry import Source
 from harness.core.text import printable
+from harness.core.units import MIB
 from harness.report.outcome_words import known_outcome
-from harness.report.timeline_parts import NS_PER_S, Trial, trial_origin_ns
+from harness.report.timeline_parts import NS_PER_S, SampledTrial
 from harness.report.words import MISSING, bytes_text, duration_text, rate_text
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MAX_ROWS = 400
 """Of the timeline's table."""
-MIB = 1024 * 1024
 _COLUMNS = {
     "footprint_bytes": "Footprint, MiB",
     "resident_bytes": "Resident, MiB",
@@ -37,7 +32,7 @@ def figures(record: TrialRecord) -> tuple[tuple[str, str], ...]:
     room = None if limit is None or peak is None else limit - peak
     predicted = bytes_text(record.predicted_peak_footprint_bytes)
     if record.prediction_error is not None:
-        predicted += f" ({record.prediction_error:+.1%} off)".replace("%", " %")
+        predicted += f" ({percent(record.prediction_error, sign=True)} off)"
     return (
         ("Load", duration_text(record.load_ns)),
         ("First token", duration_text(record.ttft_ns)),
@@ -56,7 +51,7 @@ def figures(record: TrialRecord) -> tuple[tuple[str, str], ...]:
         ("Samples", MISSING if record.sample_count is None else f"{record.sample_count} at {record.sample_hz} Hz"),
         ("Longest time without a sample", duration_text(record.sample_gap_max_ns)),
         ("Battery before", _battery(record)),
-        ("Thermal state before", text(record.thermal_state_start or MISSING)),
+        ("Thermal state before", printable(record.thermal_state_start or MISSING)),
     )
 
 
@@ -73,11 +68,6 @@ def _battery(record: TrialRecord) -> str:
     return ", ".join(part for part in parts if part) or MISSING
 
 
-def text(value: str) -> str:
-    """A text from outside: nothing in it that is no letter, sign, space or line break."""
-    return printable(value)
-
-
 def is_bad(record: TrialRecord) -> bool:
     """Not what was expected, or over the suite's limits."""
     return record.outcome != record.expected_outcome or bool(record.broken_limits)
@@ -90,32 +80,27 @@ def outcome_symbol(record: TrialRecord) -> str:
         return "?"
     if outcome.family is Family.MEASURED and is_bad(record):
         return "!"
-    return {Family.MEASURED: "✓", Family.MODEL: "✗"}.get(outcome.family, "–")
+    return {Family.MEASURED: "✓", Family.MODEL: "✗"}.get(outcome.family, MISSING)
 
 
-def reading_rows(trial: Trial) -> tuple[tuple[str, ...], list[tuple[str, ...]], int]:
+def reading_rows(trial: SampledTrial) -> tuple[tuple[str, ...], list[tuple[str, ...]], int]:
     """Headings, rows and how many readings there are; of many, every so many-th, the largest and the last."""
     readings = trial.readings
-    columns = [name for name in _COLUMNS if readings[name].notna().any()]
-    count = len(readings)
+    columns = [name for name in _COLUMNS if name in readings.columns]
+    count = len(readings.t_ns)
     places: NDArray[np.int64] = np.unique(
         np.linspace(0, max(count - 1, 0), min(count, MAX_ROWS - 1)).round().astype(np.int64)
     )
-    footprint = _numbers(readings["footprint_bytes"])
+    footprint = readings.floats("footprint_bytes")
     if count > MAX_ROWS and not np.isnan(footprint).all():
         places = np.union1d(places, [int(np.nanargmax(footprint))])
-    seconds = (readings["t_ns"].to_numpy(dtype=np.int64)[places] - trial_origin_ns(trial)) / NS_PER_S
-    cells = [[f"{second:.3f}" for second in seconds]]
-    sources = (readings["source"] == Source.HOST.value).to_numpy()[places]
-    cells.append(["host" if host else "app" for host in sources])
+    seconds = (readings.t_ns[places] - trial.origin_ns) / NS_PER_S
+    cells = [[f"{second:.3f}" for second in seconds.tolist()]]
+    cells.append(["host" if host else "app" for host in readings.of_host[places].tolist()])
     for name in columns:
-        values = _numbers(readings[name])[places]
+        values = readings.floats(name)[places]
         scale, digits = (1, 0) if name == "thermal" else (MIB, 2)
-        cells.append([MISSING if np.isnan(value) else f"{value / scale:.{digits}f}" for value in values])
+        # NaN is not equal to itself
+        cells.append([f"{value:.{digits}f}" if value == value else MISSING for value in (values / scale).tolist()])
     headings = ("Seconds", "Seen by", *(_COLUMNS[name] for name in columns))
     return headings, list(zip(*cells, strict=True)), count
-
-
-def _numbers(values: pd.Series[Any]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = values.to_numpy(dtype=np.float64, na_value=np.nan)
-    return found

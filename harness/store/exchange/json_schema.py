@@ -13,8 +13,8 @@ from harness.core.record import record_columns
 from harness.core.units import INT64_MAX, INT64_MIN
 from harness.store.exchange.benchmarks import BUILD, CASE, DEVICE, FIGURES
 from harness.store.exchange.json_files import FORMAT, VERSION
-from harness.store.exchange.records import CHOICES, ITEM_TYPES, MAX_ITEMS, MAX_TEXT, RUN_ID, SUITE_DIGEST
-from harness.store.schema import RECORD_TYPES, SCHEMA_VERSION, TRIAL_ID
+from harness.store.exchange.records import CHOICES, MAX_ITEMS, MAX_TEXT, RUN_ID, SUITE_DIGEST
+from harness.store.schema import ITEM_TYPES, RECORD_TYPES, SCHEMA_VERSION, TRIAL_ID
 
 _TYPES: dict[type, dict[str, Any]] = {
     str: {"type": "string", "maxLength": MAX_TEXT},

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,7 +13,7 @@ from harness.core.record import TrialRecord
 from harness.store.errors import StoreError
 from harness.store.exchange.csv_files import write_csv
 from harness.store.exchange.json_files import write_json, write_json_lines
-from harness.store.telemetry import PART_SUFFIX, sync_folder
+from harness.store.whole_file import whole_file
 
 
 class Format(StrEnum):
@@ -62,17 +60,8 @@ def write_records(target: BinaryIO, records: Sequence[TrialRecord], form: Format
 
 def write_file(path: Path, records: Sequence[TrialRecord], form: Format) -> None:
     """As `write_records`; what was under the name is replaced once the new file is on disk. Raises StoreError."""
-    part = path.with_name(f"{path.name}.{os.getpid()}{PART_SUFFIX}")
     try:
-        with part.open("wb") as file:
+        with whole_file(path) as file:
             write_records(file, records, form)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync_folder(path.parent)
     except OSError as error:
         raise StoreError(f"{path}: the export cannot be written: {error.strerror}") from error
-    finally:
-        # where nothing can be written nothing can be removed either, and the first error is the one to tell
-        with suppress(OSError):
-            part.unlink(missing_ok=True)

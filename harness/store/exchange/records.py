@@ -10,15 +10,15 @@ import math
 import re
 from dataclasses import MISSING
 from datetime import datetime, timedelta
-from typing import Any, get_type_hints
+from typing import Any
 
 from harness.core.job import Backend, CacheState
-from harness.core.outcome import Evidence, EvidenceKind, Outcome
+from harness.core.outcome import EvidenceKind, Outcome
 from harness.core.phone import PhoneKind
 from harness.core.record import TrialRecord, TrialState, record_columns
 from harness.core.units import INT64_MAX, INT64_MIN
 from harness.store.exchange.errors import ExchangeError, named, shown
-from harness.store.schema import RECORD_TYPES, SPANS, TRIAL_ID, plain_type, record_to_row
+from harness.store.schema import ITEM_TYPES, ITEMS, RECORD_TYPES, TRIAL_ID, record_to_row
 
 MAX_TEXT = 256 * 1024
 """Characters of one text; the longest that a trial writes is a crash's last words."""
@@ -32,10 +32,6 @@ SUITE_DIGEST = re.compile(r"[0-9a-f]{12}\Z")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3,6})?(\+00:00|Z)\Z", re.ASCII)
 """One form of the many that ISO 8601 has: rows are ordered and chosen by the text of their times."""
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-_ITEMS: dict[str, type] = {"evidence": Evidence, **SPANS}
-ITEM_TYPES = {
-    name: {key: plain_type(hint) for key, hint in get_type_hints(kind).items()} for name, kind in _ITEMS.items()
-}
 CHOICES: dict[str, tuple[str, ...]] = {
     "state": (TrialState.DONE.value,),
     "device_kind": tuple(PhoneKind),
@@ -71,7 +67,7 @@ def plain_to_record(values: object, where: str, *, absent: bool = False) -> Tria
     if missing:
         raise ExchangeError(f"{where}: the columns are missing: {named(missing)}; null says that one is not known")
     kept = {name: _value(value, name, where) for name, value in values.items()}
-    for name, kind in _ITEMS.items():
+    for name, kind in ITEMS.items():
         if name in kept:
             kept[name] = tuple(kind(**item) for item in kept[name])
     record = TrialRecord(**kept)

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.analysis.compare_sides import DEFAULT_METRICS, About, SidesComparison, compare_sides
-from harness.analysis.metrics import METRIC_BY_NAME
+from harness.analysis.compare_sides import About, SidesComparison, compare_sides
+from harness.analysis.metrics import DEFAULT_METRICS, METRIC_BY_NAME
 from harness.bench.compare_words import frame_of
 from harness.core.judgement import VerdictKind
 from tests.unit.bench.made_records import made_record

@@ -161,6 +161,8 @@ def test_what_another_program_wrote() -> None:
     base = {"trial_id": "1", "run_id": "r", "ordinal": 1}
     with pytest.raises(UnreadableRecords, match="cannot be read"):
         histories(frame_of([simulated_record(started_at="last night", **base)]))
+    with pytest.raises(UnreadableRecords, match="is empty"):
+        histories(frame_of([simulated_record(started_at="", **base)]))
     odd = replace(simulated_record(started_at="2026-03-05T20:00:00+00:00", **base), outcome="exploded")
     with pytest.raises(UnreadableRecords, match="exploded"):
         histories(frame_of([odd]))

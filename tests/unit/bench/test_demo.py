@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.analysis.series import OUTCOME
-from harness.bench.demo.events import DEFAULT_NIGHTS, FEWEST_NIGHTS, MOST_NIGHTS, planted
+from harness.bench.demo.events import FEWEST_NIGHTS, MOST_NIGHTS, planted
 from harness.bench.demo.kinds import Plant
 from harness.bench.demo.records import DemoRecord, demo_record, trial_id
 from harness.bench.demo.store import make_demo
 from harness.bench.demo.trials import COMPARED_TRIALS, DemoTrial, History
-from harness.bench.demo.world import CASES, CLASSES, LAST_NIGHT, NEW, Q8_CPU, SUITE
+from harness.bench.demo.world import CASES, CLASSES, DEFAULT_NIGHTS, LAST_NIGHT, NEW, Q8_CPU, SUITE
 from harness.cli.results import app
 from harness.core.errors import UsageError
 from harness.core.judgement import VerdictKind

@@ -84,8 +84,8 @@ def test_host_app_and_cable_stand_on_one_time_line() -> None:
     assert [line.split(" s ")[0] for line in told[:-1]] == [
         f"{second}.000" for second in (0, 1, 2, 4, 5, 5, 8, 9, 11)
     ]  # fmt: skip  # one number a line would hide the order
-    assert "back after 2.0 s" in told[4]
-    assert "no sample for 2000 ms" in told[5]
+    assert "back after 2.00 s" in told[4]
+    assert "no sample for 2.00 s" in told[5]
     assert "did not come back" in told[7]
     assert "NO END WAS HEARD OF" in told[3]
     assert "moved by +3.00 ms" in told[-1]
@@ -104,7 +104,7 @@ def test_a_virtual_phone_is_called_one_and_a_real_one_is_not() -> None:
     record = a_record(outcome="loaded", device_kind="virtual", battery_celsius=36.0, cooled_ns=2 * S)
     assert "VIRTUAL" in text_of(record)
     assert "battery 36.0 °C" in text_of(record)
-    assert "waited 2.0 s" in text_of(record)
+    assert "waited 2.00 s" in text_of(record)
     assert "VIRTUAL" not in text_of(replace(record, device_kind="physical"))
 
 

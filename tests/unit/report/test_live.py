@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from harness.bench.listener import Listener
 from harness.bench.resume import new_run
 from harness.bench.run_note import NotedListener, RunNote, note_path, read_note
 from harness.bench.trial import new_id
+from harness.cli.run_display import describe
 from harness.cli.watch_view import MAX_LINE_CHARS, line
+from harness.core.outcome import EMULATED_GPU
 from harness.core.record import TrialRecord
 from harness.core.telemetry import Reading, Source
+from harness.report.end_words import end_text
 from harness.report.live import ProgressReader, RunState, progress
 from harness.report.live_changes import ChangeKind, changes
 from harness.report.live_memory import MAX_POINTS, SpoolTail
@@ -112,3 +116,20 @@ def test_hostile_names_are_text_on_the_page_and_quiet_in_the_terminal(tmp_path: 
         told = line(change.text)
         assert told.isprintable()
         assert len(told) <= MAX_LINE_CHARS
+
+
+def test_what_was_made_by_seed_is_told_as_demo(tmp_path: Path) -> None:
+    run_id = new_id(datetime.now(UTC))
+    with ResultStore.open(tmp_path) as store:
+        store.begin(a_trial(new_id(datetime.now(UTC)), run_id, device_settings="", origin="demo, seed 7"))
+        told = progress(store)
+    assert "(demo; virtual)" in next(changes(None, told)).text
+    assert "Demo: simulated figures" in live_page(told)
+
+
+def test_a_run_and_who_watches_it_say_the_same_of_an_end() -> None:
+    end: dict[str, Any] = {"outcome": "jetsam", "reason": "killed", "load_ns": 10_400_000, "cut_short": True}
+    record = a_trial("a", "r", **end, peak_footprint_bytes=2048)
+    told = "load 10 ms, peak 2 KiB, expected loaded, cut short, does not count, killed"
+    assert end_text(record) == f"jetsam: {told}"
+    assert describe(dataclasses.replace(record, backend_effective=EMULATED_GPU)) == f"jetsam: gpu emulated, {told}"

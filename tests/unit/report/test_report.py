@@ -20,7 +20,7 @@ from harness.bench.kept_suites import keep_suite
 from harness.bench.suite import load_suite
 from harness.core.outcome import EMULATED_GPU
 from harness.core.telemetry import Reading, Source
-from harness.report.build import build_report
+from harness.report.build import ReportFiles, build_report
 from harness.report.figures_style import LIGHT, style
 from harness.report.summary_figure import summary_figure
 from harness.report.table import HEADINGS, summary_table
@@ -79,19 +79,23 @@ def svg_texts(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def report(results: Path) -> Path:
-    return build_report(results).index.parent
+def built(results: Path) -> ReportFiles:
+    return build_report(results)
 
 
-def test_every_case_with_telemetry_has_its_pictures(results: Path, report: Path) -> None:
-    again = build_report(results, report)
+@pytest.fixture(scope="module")
+def report(built: ReportFiles) -> Path:
+    return built.index.parent
+
+
+def test_every_case_with_telemetry_has_its_pictures(built: ReportFiles, report: Path) -> None:
     stems = {"summary", "timeline-wide-cpu", "timeline-stuck", "timeline-tiny-cpu-warm"}
-    assert len(again.pictures) == 4 * 6
+    assert len(built.pictures) == 4 * 6
     for stem in stems:
         for ending in (".svg", ".png", "-dark.svg", "-dark.png"):
-            assert report / (stem + ending) in again.pictures
+            assert report / (stem + ending) in built.pictures
     assert not list(report.glob("timeline-broken-file*"))
-    assert {path for path in report.iterdir() if path.name != "index.html"} == set(again.pictures)
+    assert {path for path in report.iterdir() if path.name != "index.html"} == set(built.pictures)
 
 
 def test_equal_results_give_equal_bytes(results: Path, report: Path, tmp_path: Path) -> None:
@@ -193,6 +197,14 @@ def test_one_run_is_reported_and_kinds_of_phones_are_apart(tmp_path: Path) -> No
     assert not list((tmp_path / "report").glob("timeline*"))
     with pytest.raises(StoreError, match=r"of run nothing; the runs are: run-"):
         build_report(tmp_path, run_id="nothing")
+
+
+def test_the_page_of_a_demo_says_so(tmp_path: Path) -> None:
+    with ResultStore.open(tmp_path) as store:
+        keep(store, "made by seed", curve(20, 0.3), device_kind="virtual", origin="demo, seed 7")
+    text = " ".join(read_page(build_report(tmp_path).index).text)
+    assert "Demo: simulated figures" in text
+    assert "virtual iPhone on a computer" not in text, "it is none of that either"
 
 
 def test_the_sides_of_a_comparison_are_two_cases(tmp_path: Path) -> None:

@@ -275,11 +275,53 @@ def test_a_port_that_is_taken_is_told(client: Client) -> None:
 
 
 def test_too_many_at_a_time_are_told_to_come_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client.server, "_requests", threading.BoundedSemaphore(1))
-    held = socket.create_connection(("127.0.0.1", client.port), timeout=LIMIT_S)
-    try:
-        answer = client.ask("/live")
-        assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
-    finally:
-        held.close()
+    monkeypatch.setattr(serve, "MAX_REQUESTS", 1)
+    # a server of its own: requests of other tests may still be ending
+    with served(client.results) as narrow, socket.create_connection(("127.0.0.1", narrow.port), timeout=LIMIT_S):
+        answer = narrow.ask("/live")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+    monkeypatch.undo()
     assert serve.MAX_REQUESTS > MAX_STREAMS, "live pages do not keep others out"
+
+
+def test_a_planted_page_chooses_no_policy(client: Client) -> None:
+    """Results come from elsewhere, too, with a report in them."""
+    planted = client.results / "report" / "runs" / "planted"
+    planted.mkdir(parents=True)
+    meta = '<meta http-equiv="Content-Security-Policy" content="script-src \'unsafe-inline\'">'
+    (planted / "index.html").write_text(f"{meta}{CRASH.decode()}")
+    answer = client.ask("/report/runs/planted/index.html")
+    assert answer.status == 200
+    policy = answer.headers["Content-Security-Policy"]
+    assert "script-src 'none'" in policy
+    assert "default-src 'none'" in policy
+
+
+def test_a_request_that_drips_is_let_go(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "REQUEST_LIMIT_S", 0.3)
+    with socket.create_connection(("127.0.0.1", client.port), timeout=LIMIT_S) as peer:
+        peer.sendall(b"GET /live HTTP/1.1\r\nX: ")
+        peer.settimeout(0.05)
+        answer = b""
+        # more often than any silence is held against it, and without end
+        for _ in range(int(LIMIT_S / 0.05)):
+            try:
+                answer = peer.recv(4096)
+                break
+            except TimeoutError:
+                peer.sendall(b"a")
+    assert b" 408 " in answer.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "request_line", ["GET /live", "X" * 20_000, "GET /live HTTP/9.9", "GET /live HTTP/0.9", "GET", "\x00 / HTTP/1.1"]
+)
+def test_every_answer_has_a_head(client: Client, request_line: str) -> None:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=LIMIT_S) as peer:
+        peer.sendall(f"{request_line}\r\n\r\n".encode())
+        assert peer.recv(4096).startswith(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize("name", ["Sec-Fetch-Site", "sec-fetch-site", "SEC-FETCH-SITE"])
+def test_the_names_of_headers_have_no_case(client: Client, name: str) -> None:
+    assert client.ask("/live", **{name: "cross-site"}).status == 403

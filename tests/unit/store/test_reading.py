@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -320,3 +321,22 @@ def test_a_value_that_no_harness_writes_is_told_and_not_bent(tmp_path: Path, col
             store.trials()
         with pytest.raises(StoreError, match="written by another program or damaged"):
             store.columns([column])
+
+
+@pytest.mark.parametrize(
+    ("column", "item"),
+    [
+        ("phases", {"name": 5, "begin_ns": 1, "end_ns": 2, "kernel_peak_resident_bytes": None}),
+        ("phases", {"name": "load", "begin_ns": "x", "end_ns": 2, "kernel_peak_resident_bytes": None}),
+        ("phases", {"name": "load", "begin_ns": 2**70, "end_ns": 2, "kernel_peak_resident_bytes": None}),
+        ("notices", {"kind": "thermal", "at_ns": None, "text": None}),
+        ("evidence", {"kind": "exit", "text": 5, "file": None, "decisive": True}),
+    ],
+)
+def test_an_item_of_another_type_is_told_and_not_bent(tmp_path: Path, column: str, item: dict[str, Any]) -> None:
+    with ResultStore.open(tmp_path) as store:
+        store.finish(store.begin(a_record("a")))
+    with closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection, connection:
+        connection.execute(f"UPDATE trials SET {column} = ?", (json.dumps([item]),))
+    with ResultStore.open_existing(tmp_path) as store, pytest.raises(StoreError, match="another program or damaged"):
+        store.trials()

@@ -12,7 +12,7 @@ import pytest
 
 from harness.core.telemetry import READING_COLUMNS, Reading, Source
 from harness.store.errors import StoreError
-from harness.store.telemetry import TelemetrySpool, read_parquet, recover, write_parquet
+from harness.store.telemetry import TelemetrySpool, read_arrays, read_parquet, recover, write_parquet
 
 READING = Reading(Source.APP, 1, 1, footprint_bytes=2)
 
@@ -104,6 +104,23 @@ def test_a_telemetry_file_of_another_make_is_refused(tmp_path: Path, monkeypatch
     monkeypatch.setattr("harness.store.telemetry.MAX_READINGS", 1)
     with pytest.raises(StoreError, match="2 readings"):
         read_parquet(path)
+
+
+def test_arrays_of_files_that_others_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    write_parquet(path, [READING, replace(READING, t_ns=2, footprint_bytes=2**53 + 1, thermal=0)])
+    turned = pq.read_table(path).take([1, 0]).drop_columns(["cow_faults"])
+    pq.write_table(turned.set_column(0, "source", pa.array(["elsewhere", "host"])), path)
+    found = read_arrays(path)
+    assert found.t_ns.tolist() == [1, 2]
+    assert found.of_host.tolist() == [True, False]
+    assert not found.of_app.any()
+    assert found.columns["footprint_bytes"].values.tolist() == [2, 2**53 + 1]
+    assert "cow_faults" not in found.columns
+    assert [str(value) for value in found.floats("thermal")] == ["nan", "0.0"]
+    assert [str(value) for value in found.floats("cow_faults")] == ["nan", "nan"]
+    with pytest.raises(StoreError, match="no such telemetry"):
+        read_arrays(tmp_path / "gone.parquet")
 
 
 def test_a_folder_that_is_gone_is_told_by_name(tmp_path: Path) -> None:

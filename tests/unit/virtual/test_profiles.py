@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.units import parse_bytes
 from harness.virtual.availability import CORE_DEVICE_PROXY, DVT_SECURE_SOCKET_PROXY, is_offered
-from harness.virtual.catalogue import catalogue, read_catalogue
+from harness.virtual.catalogue import catalogue, read_catalogue, shipped
 from harness.virtual.home import HomeTaken, open_home
 from harness.virtual.profiles import SETTINGS, UDID, BadProfile, make_state, parse_settings, profile_names
 from harness.virtual.state import EXTENDED_VIRTUAL_ADDRESSING, INCREASED_MEMORY_LIMIT, MemoryLimits, Thermal, Trust
@@ -48,6 +48,10 @@ def test_every_value_names_its_source() -> None:
     # what was reported of this phone, and what its class lends another
     assert catalogue()["iphone-16-pro"].sources["footprint_limit"] == "observed"
     assert catalogue()["iphone-16"].sources["footprint_limit"] == "assumed"
+
+
+def test_the_file_that_every_phone_starts_with_is_as_it_must_be() -> None:
+    assert read_catalogue(shipped()) == catalogue()
 
 
 @pytest.mark.parametrize(

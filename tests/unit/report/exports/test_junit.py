@@ -135,3 +135,11 @@ def shape(element: ET.Element, path: str = "") -> dict[str, set[str]]:
         for inner, attributes in shape(child, place).items():
             found.setdefault(inner, set()).update(attributes)
     return found
+
+
+@pytest.mark.parametrize("at", ["last \x01 night", "", "2026-11-22T16:06:57"])
+def test_a_time_of_another_program_is_text(at: str) -> None:
+    record = a_trial(started_at=at)
+    (suite,) = suites(record)
+    assert suite.attrib["timestamp"] == at.replace("\x01", "\N{REPLACEMENT CHARACTER}")
+    assert ("time" in case_of(record).attrib) == at.startswith("2026")

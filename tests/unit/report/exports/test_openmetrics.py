@@ -64,5 +64,20 @@ def test_hostile_names_come_back_as_they_are_but_for_their_length_and_lines(name
     for family in openmetrics(text):
         for sample in family.samples:
             told = sample.labels["case"]
-            assert told == name.replace("\n", " ") or len(told) == MAX_LABEL_CHARS
+            assert told == name or told.startswith("new line~") or len(told) == MAX_LABEL_CHARS
     assert text.count("\n# EOF\n") == 1
+
+
+def test_names_that_differ_only_in_what_is_not_written_stay_apart() -> None:
+    """The collector refuses a whole file in which a sample is there twice."""
+    names = ("a b", "a  b", "a\nb", "a\x01b", "a\x02b")
+    text = openmetrics_text(newest_runs([a_trial(f"20261122-{at}", case=name) for at, name in enumerate(names)]))
+    for family in openmetrics(text):
+        assert len({tuple(sample.labels.items()) for sample in family.samples}) == len(names)
+
+
+def test_a_time_that_is_none_has_no_sample() -> None:
+    text = openmetrics_text(newest_runs([a_trial(started_at="last night")]))
+    families = {family.name for family in openmetrics(text)}
+    assert "iphone_load_newest_trial_timestamp_seconds" not in families
+    assert "iphone_load_trials" in families

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
+
 from harness.analysis.metrics import METRICS
 from harness.analysis.nightly import histories
 from harness.report.exports.otava import ATTRIBUTES, CONFIG, otava_files
@@ -77,4 +79,11 @@ def test_hostile_names_make_neither_paths_nor_rows() -> None:
     for name, test in tests.items():
         assert "\n" not in name
         (row,) = rows_of(files[test["file"]])
-        assert row["build"] == '../../etc/passwd ", : - &x'
+        assert row["build"].startswith('../../etc/passwd ", : - &x~')
+
+
+def test_yaml_reads_the_names_that_json_has() -> None:
+    """JSON's escape of a sign beyond the first 65,536 is two signs in YAML, which cannot even be printed."""
+    records = list(SimulatedHistory(case="\N{FIRE}/cpu").records([GOOD] * 3))
+    text = otava_files(histories(frame_of(records)))[CONFIG]
+    assert yaml.safe_load(text) == json.loads(text)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import (  # type: ignore[import-untyped]  # has no py.typed
     CounterDescriptor,
@@ -19,7 +18,7 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import (  # type: ignore[
 from harness.core.record import TrialRecord
 from harness.core.telemetry import Cut, HostStep, Notice, Phase, Reading, SampleGap, Source
 from harness.report.exports.perfetto import perfetto_trace
-from harness.store.telemetry import read_parquet, write_parquet
+from harness.store.telemetry import ReadingArrays, read_arrays, write_parquet
 from tests.kept_trials import a_trial
 
 S = 10**9
@@ -56,13 +55,13 @@ def a_record(**changes: Any) -> TrialRecord:
 
 
 @pytest.fixture
-def readings(tmp_path: Path) -> pd.DataFrame:
+def readings(tmp_path: Path) -> ReadingArrays:
     return frame(tmp_path, READINGS)
 
 
-def frame(folder: Path, readings: list[Reading]) -> pd.DataFrame:
+def frame(folder: Path, readings: list[Reading]) -> ReadingArrays:
     write_parquet(folder / "readings.parquet", readings)
-    return read_parquet(folder / "readings.parquet")
+    return read_arrays(folder / "readings.parquet")
 
 
 @dataclass
@@ -110,7 +109,7 @@ def decoded(trace: bytes) -> list[Track]:
     return list(tracks.values())
 
 
-def test_every_event_is_where_the_record_has_it(readings: pd.DataFrame) -> None:
+def test_every_event_is_where_the_record_has_it(readings: ReadingArrays) -> None:
     tracks = decoded(perfetto_trace(a_record(), readings))
     assert [(one.name, one.parent) for one in tracks if one.parent is None] == [(APP, None), (HOST, None)]
     slices = [(one.parent, one.name, one.slices) for one in tracks if one.slices]
@@ -133,7 +132,7 @@ def test_every_event_is_where_the_record_has_it(readings: pd.DataFrame) -> None:
     assert "build" not in told
 
 
-def test_counters_are_the_readings_and_what_is_missing_has_no_track(readings: pd.DataFrame) -> None:
+def test_counters_are_the_readings_and_what_is_missing_has_no_track(readings: ReadingArrays) -> None:
     counters = {one.name: one for one in decoded(perfetto_trace(a_record(), readings)) if one.counts}
     assert {name: (one.parent, one.counts) for name, one in counters.items()} == {
         # the reading in the middle of a level says nothing new
@@ -146,7 +145,7 @@ def test_counters_are_the_readings_and_what_is_missing_has_no_track(readings: pd
     assert counters["thermal state"].unit == CounterDescriptor.UNIT_COUNT
 
 
-def test_equal_input_gives_equal_bytes(readings: pd.DataFrame) -> None:
+def test_equal_input_gives_equal_bytes(readings: ReadingArrays) -> None:
     assert perfetto_trace(a_record(), readings) == perfetto_trace(a_record(), readings)
 
 
@@ -169,7 +168,7 @@ def test_what_was_before_the_apps_clock_is_left_out(tmp_path: Path) -> None:
     assert not [one for one in tracks if one.counts]
 
 
-def test_hostile_names_are_names(readings: pd.DataFrame) -> None:
+def test_hostile_names_are_names(readings: ReadingArrays) -> None:
     hostile = "<script>\x00\ud800" + "x" * 10_000
     record = a_record(phases=(Phase(hostile, S, 2 * S),), device_product_type=hostile, origin="demo, seed 7")
     tracks = decoded(perfetto_trace(record, readings))
@@ -179,7 +178,7 @@ def test_hostile_names_are_names(readings: pd.DataFrame) -> None:
     assert "demo virtual <script>" in tracks[0].name
 
 
-def test_the_trace_processor_reads_it(tmp_path: Path, readings: pd.DataFrame) -> None:
+def test_the_trace_processor_reads_it(tmp_path: Path, readings: ReadingArrays) -> None:
     """Perfetto's own reader, where it is installed: its package on PyPI fetches it from a server when first asked."""
     program = shutil.which("trace_processor_shell") or shutil.which("trace_processor")
     if program is None:

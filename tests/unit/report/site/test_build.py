@@ -10,6 +10,7 @@ import pytest
 
 from harness.report.site.build import MANIFEST, write_pages
 from harness.report.site.pages import Page
+from harness.store.errors import StoreError
 
 
 def plain(content: str) -> str:
@@ -54,7 +55,7 @@ def test_many_pages_are_drawn_by_other_processes_alike(tmp_path: Path) -> None:
 
 def test_what_fails_in_another_process_is_told_and_made_good(tmp_path: Path) -> None:
     names = [f"series/{number}.html" for number in range(40)]
-    wanted = [*pages(*names[:30]), Page("x.html", "boom", failing), *pages(*names[30:])]
+    wanted = [*pages(*names[:30]), Page("trials/x.html", "boom", failing), *pages(*names[30:])]
     with pytest.raises(RuntimeError, match="boom"):
         write_pages(wanted, tmp_path)
     assert set(write_pages(pages(*names), tmp_path).drawn) == set(names)
@@ -62,9 +63,9 @@ def test_what_fails_in_another_process_is_told_and_made_good(tmp_path: Path) -> 
 
 
 def test_a_file_that_is_gone_is_drawn_again(tmp_path: Path) -> None:
-    write_pages(pages("index.html", "a.html"), tmp_path)
-    (tmp_path / "a.html").unlink()
-    assert write_pages(pages("index.html", "a.html"), tmp_path).drawn == ("a.html",)
+    write_pages(pages("index.html", "trials/a.html"), tmp_path)
+    (tmp_path / "trials/a.html").unlink()
+    assert write_pages(pages("index.html", "trials/a.html"), tmp_path).drawn == ("trials/a.html",)
 
 
 def test_files_of_others_stay(tmp_path: Path) -> None:
@@ -75,25 +76,49 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
 
 
 def test_a_build_that_was_cut_short_is_made_good_by_the_next(tmp_path: Path) -> None:
-    write_pages(pages("index.html", "old.html"), tmp_path)
+    write_pages(pages("index.html", "trials/old.html"), tmp_path)
     with pytest.raises(RuntimeError):
-        write_pages([*pages("index.html", content="b"), Page("x.html", "boom", failing)], tmp_path)
-    assert (tmp_path / "old.html").is_file()
+        write_pages([*pages("index.html", content="b"), Page("trials/x.html", "boom", failing)], tmp_path)
+    assert (tmp_path / "trials/old.html").is_file()
     write_pages(pages("index.html"), tmp_path)
     assert (tmp_path / "index.html").read_text() == "<p>index.html a</p>", "it had been drawn from something else"
     assert files(tmp_path) == {"index.html"}
 
 
 @pytest.mark.parametrize(
-    "manifest", [b"", b"[]", b"\xff", b'{"index.html": 1}', json.dumps({"../victim": "x", "/etc/victim": "x"}).encode()]
+    "manifest",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"index.html": 1}',
+        json.dumps({"../victim": "x", "/etc/victim": "x", "runs/a.txt": "x", "series/\0.html": "x", "": "x"}).encode(),
+    ],
 )
 def test_a_manifest_that_makes_no_sense_is_as_none(tmp_path: Path, manifest: bytes) -> None:
     site, victim = tmp_path / "site", tmp_path / "victim"
     site.mkdir()
     victim.write_text("stays")
     (site / MANIFEST).write_bytes(manifest)
+    (site / "runs").mkdir()
+    (site / "runs" / "a.txt").write_text("stays, too")
     assert write_pages(pages("index.html"), site).drawn == ("index.html",)
     assert victim.read_text() == "stays"
+    assert (site / "runs" / "a.txt").read_text() == "stays, too"
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    site, victim = tmp_path / "site", tmp_path / "victim"
+    site.mkdir()
+    victim.write_text("stays")
+    (site / "index.html.part").symlink_to(victim)
+    write_pages(pages("index.html"), site)
+    assert victim.read_text() == "stays"
+    assert not (site / "index.html").is_symlink()
+    (site / "series").symlink_to(tmp_path)
+    with pytest.raises(StoreError, match="is a link"):
+        write_pages(pages("index.html", "series/a.html"), site)
+    assert not (tmp_path / "a.html").exists()
 
 
 def test_two_builds_at_once_leave_one_whole_site(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from harness.report.panel import tick_texts, ticks, wrapped
 from harness.report.site import comparison_choice, comparison_pages, trial_pages
 from harness.report.site.data import read_site_data
 from harness.report.site.pages import Page, comparison_page
-from harness.report.timeline_parts import Trial
+from harness.report.timeline_parts import SampledTrial
 from harness.store.database import ResultStore
-from harness.store.telemetry import read_parquet
+from harness.store.telemetry import read_arrays, write_parquet
 from tests.simulated_nights import simulated_record
 
 MIB = 1024 * 1024
@@ -35,7 +35,9 @@ def readings(peak_mib: float) -> list[Reading]:
     ]
 
 
-def keep(store: ResultStore, number: int, peak_mib: float, **changes: Any) -> TrialRecord:
+def keep(
+    store: ResultStore, number: int, peak_mib: float, *, taken: list[Reading] | None = None, **changes: Any
+) -> TrialRecord:
     """A trial with a load that begins a fifth of a second after it."""
     usual: dict[str, Any] = {
         "trial_id": f"20260101-{number:06d}",
@@ -52,7 +54,7 @@ def keep(store: ResultStore, number: int, peak_mib: float, **changes: Any) -> Tr
     }
     record = simulated_record(**{**usual, **changes})
     store.begin(record)
-    return store.finish(record, readings(peak_mib))
+    return store.finish(record, readings(peak_mib) if taken is None else taken)
 
 
 def pages(results: Path) -> dict[str, Page]:
@@ -172,10 +174,11 @@ def test_what_others_published_stands_beside_and_a_changed_copy_changes_the_page
     assert "a phone of &lt;somebody&gt;" in drawn
     assert "not measured by this harness" in drawn
     assert 'href="https://example.org/1?a=b&amp;c=d"' in drawn
-    (results / "suites" / f"{suite.digest}.toml").write_text("name = 1")
-    [again] = pages(results).values()
-    assert again.digest != page.digest
-    assert "Published by others" not in html(again)
+    for changed in ("name = 1 # published", "name = 1"):
+        (results / "suites" / f"{suite.digest}.toml").write_text(changed)
+        [again] = pages(results).values()
+        assert again.digest != page.digest
+        assert "Published by others" not in html(again)
 
 
 @pytest.mark.filterwarnings("error")
@@ -183,7 +186,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     with ResultStore.open(tmp_path) as store:
         for number in range(2):
             keep(store, number, 10, case=f"{NAUGHTY}{number}" + "z" * 5_000, suite=NAUGHTY, device_product_type=NAUGHTY)
-        turns_b = {"build": NAUGHTY * 100}
+        turns_b: dict[str, Any] = {"build": NAUGHTY * 100}
         for number in range(2, 4):
             keep(store, number, 10, case=NAUGHTY, arm="ab"[number % 2], run_id="run-9", ordinal=1, **turns_b)
     for page in pages(tmp_path).values():
@@ -197,14 +200,33 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
 def test_lines_begin_where_the_load_does_and_gaps_stay_gaps(tmp_path: Path) -> None:
     with ResultStore.open(tmp_path) as store:
         record = keep(store, 1, 100)
-        frame = read_parquet(store.telemetry_path(record.trial_id))
-    seconds, footprint = since_load(Trial(record, frame))
+        readings = read_arrays(store.telemetry_path(record.trial_id))
+    seconds, footprint = since_load(SampledTrial(record, readings))
     assert seconds[0] == pytest.approx(0.0, abs=0.021)
     assert seconds[-1] == pytest.approx(0.8)
     assert footprint[-1] == pytest.approx(100)
-    cut = frame[(frame["t_ns"] < START_NS + S // 2) | (frame["t_ns"] > START_NS + 4 * S // 5)]
-    seconds, footprint = since_load(Trial(replace(record), cut))
+    times = [at for at in readings.t_ns.tolist() if not START_NS + S // 2 <= at <= START_NS + 4 * S // 5]
+    write_parquet(tmp_path / "cut.parquet", [Reading(Source.APP, at, footprint_bytes=1) for at in times])
+    seconds, footprint = since_load(SampledTrial(record, read_arrays(tmp_path / "cut.parquet")))
     assert any(0.3 < at < 0.6 and value != value for at, value in zip(seconds, footprint, strict=True))  # NaN
+
+
+def test_the_table_of_lines_has_dashes_where_there_was_no_sample(tmp_path: Path) -> None:
+    gone = [one for one in readings(100) if not START_NS + S // 2 <= one.t_ns <= START_NS + 4 * S // 5]
+    with ResultStore.open(tmp_path) as store:
+        keep(store, 1, 100, case="whole")
+        keep(store, 2, 100, case="cut", taken=gone)
+        keep(store, 3, 100, case="short", taken=readings(100)[:25])
+    [page] = pages(tmp_path).values()
+    table = html(page).partition('aria-label="Lines"')[2].partition("</table>")[0]
+    rows = [row.split("</td><td>") for row in re.findall("<tr><td>(.*?)</td></tr>", table)]
+    assert len(rows) == 60
+    whole, cut, short = ([float(row[0]) for row in rows if row[side] == "–"] for side in (1, 2, 3))
+    assert whole == []
+    assert cut
+    assert 0.44 < min(cut) < max(cut) < 0.62, "from the middle of the gap to its end"
+    assert 0.5 < min(short) < 0.52, "twice as long after the end as a line joins samples"
+    assert max(short) == float(rows[-1][0])
 
 
 def test_ticks_are_round_and_their_texts_tell_them_apart() -> None:

@@ -13,10 +13,10 @@ import pytest
 from harness.report.run_pages import draw_run
 from harness.report.site.data import read_site_data
 from harness.report.site.entry import EntryContent, draw, page
-from harness.report.site.entry_runs import run_folder
 from harness.report.site.fleet import Phone
 from harness.report.site.layout import MAX_TEXT_CHARS
 from harness.report.site.matrix import Row
+from harness.report.site.pages import run_folder
 from harness.report.site.sparkline import sparkline
 from harness.store.database import ResultStore
 from tests.simulated_nights import SimulatedNight, simulated_record
@@ -181,7 +181,7 @@ def test_runs_are_linked_where_they_are_drawn(tmp_path: Path) -> None:
 def test_a_run_id_names_no_path(run_id: str) -> None:
     folder, name = run_folder(run_id).split("/")
     assert folder == "runs"
-    assert re.fullmatch(r"[a-z0-9-]{1,100}", name)
+    assert re.fullmatch(r"[a-z0-9_-]{1,120}", name)
 
 
 def test_the_same_store_gives_the_same_bytes(tmp_path: Path) -> None:

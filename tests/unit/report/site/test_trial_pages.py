@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import warnings
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from harness.report.site.data import SiteData, read_site_data
 from harness.report.site.pages import Page, trial_page
 from harness.report.site.trial_choice import MAX_TRIALS, Candidate, stands_for
 from harness.report.site.trial_words import MAX_ROWS
-from harness.report.timeline_parts import levels
+from harness.report.timeline_parts import MAX_OF_A_KIND, levels
 from harness.store.database import ResultStore
 from tests.simulated_nights import SimulatedHistory, SimulatedNight, simulated_record
 
@@ -181,6 +182,7 @@ def test_raw_files_are_linked_only_where_they_are_the_record_s_and_harmless(tmp_
         folder = store.artifacts_dir("20260101-000000-1")
         for name in ("stderr 1.txt", "evil.html", "a&b#.json"):
             (folder / name).write_text("x")
+        Path(os.fsdecode(bytes(folder) + b"/\xff.txt")).write_text("a name that is no UTF-8")
         (tmp_path / "secret.txt").write_text("secret")
         (folder / "out.txt").symlink_to(tmp_path / "secret.txt")
         keep(store, a_trial(artifacts_dir="artifacts/20260101-000000-1"))
@@ -190,6 +192,7 @@ def test_raw_files_are_linked_only_where_they_are_the_record_s_and_harmless(tmp_
     begin = "../../artifacts/20260101-000000-1/"
     assert f'href="{begin}stderr%201.txt"' in drawn
     assert f'href="{begin}a%26b%23.json"' in drawn
+    assert f'href="{begin}%FF.txt"' in drawn
     assert 'href="../../telemetry/20260101-000000-1.parquet"' in drawn
     assert "evil.html" in drawn
     assert 'evil.html"' not in drawn
@@ -225,6 +228,19 @@ def test_records_of_another_harness_and_absurd_readings_are_drawn(tmp_path: Path
         keep(store, a_trial("20260101-000000-2", case="bare", sample_hz=0), [])
     assert "<svg" in html(tmp_path)
     assert "It has no readings." in html(tmp_path, "20260101-000000-2")
+
+
+def test_a_record_of_thousands_of_phases_and_notices_is_drawn_as_far_as_there_is_room(tmp_path: Path) -> None:
+    many = range(3_000)
+    with ResultStore.open(tmp_path) as store:
+        phases = tuple(Phase(f"p{n}", START_NS + n, START_NS + n + 1) for n in many)
+        notices = tuple(Notice("thermal", START_NS + n, "x" * 1_000) for n in many)
+        steps = tuple(HostStep(f"s{n}", n, n + 1, START_NS + n, START_NS + n + 1) for n in many)
+        keep(store, a_trial(phases=phases, notices=notices, host_steps=steps, sample_hz=50))
+    drawn = html(tmp_path)
+    assert f"{3 * (len(many) - MAX_OF_A_KIND)} further phases, notices and steps are in the record" in drawn
+    assert "more lines are told by harness explain" in drawn
+    assert len(drawn) < 2_000_000
 
 
 def test_the_trace_is_a_page_of_its_own_where_it_can_be_made(tmp_path: Path) -> None:
