@@ -15,6 +15,7 @@ import numpy as np
 from harness.analysis.metrics import Metric, Polarity
 from harness.analysis.rank_test import Method, Values, hodges_lehmann, mann_whitney, smallest_p
 from harness.core.judgement import VerdictKind
+from harness.core.text import percent
 
 MAX_P = 0.01
 MIN_SHIFT = 0.02
@@ -132,7 +133,7 @@ def _shifted(one: Comparison, direction: VerdictKind) -> Comparison:
     """Beyond chance; whether anybody minds is a matter of size."""
     assert one.shift is not None, "only what can be judged is"
     if abs(one.shift) < MIN_SHIFT:
-        return replace(one, words=f"a real shift, but below {MIN_SHIFT:.0%}")
+        return replace(one, words=f"a real shift, but below {percent(MIN_SHIFT, 0)}")
     return replace(one, verdict=direction)
 
 
@@ -144,7 +145,7 @@ def _not_shifted(one: Comparison, family: int) -> Comparison:
         words = f"{one.a_count} and {one.b_count} trials cannot tell any shift from chance among {family} figures"
         return replace(one, verdict=VerdictKind.NOISY, words=words)
     assert one.detectable_shift is not None, "what can be judged has it"
-    seen = f"a shift of {one.detectable_shift:.1%} would have been seen"
+    seen = f"a shift of {percent(one.detectable_shift)} would have been seen"
     if one.detectable_shift > NOISY_SHIFT:
         return replace(one, verdict=VerdictKind.NOISY, words=f"only {seen}: take more trials, or a quieter host")
     return replace(one, words=seen)

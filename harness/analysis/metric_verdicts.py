@@ -22,9 +22,10 @@ from harness.analysis.series import (
     context_changes,
     identity_change,
 )
-from harness.analysis.verdict import BuildLabel, Notes, Said, Verdict, VerdictOptions, percent
+from harness.analysis.verdict import BuildLabel, Notes, Said, Verdict, VerdictOptions
 from harness.core.judgement import ConfirmationResult, TriageState, VerdictKind
 from harness.core.outcome import ends_text
+from harness.core.text import percent
 
 RECENT_NIGHTS = 14
 """Values that a verdict carries."""

@@ -8,9 +8,10 @@ from datetime import date
 from harness.analysis.metric_verdicts import blame, why_absent, with_said
 from harness.analysis.outcome_series import OutcomeChange, OutcomeLevel, OutcomeNight, fate_of, nights_of, outcome_level
 from harness.analysis.series import OUTCOME, CaseHistory, Segment, context_changes, identity_change
-from harness.analysis.verdict import BuildLabel, Notes, Verdict, VerdictOptions, percent
+from harness.analysis.verdict import BuildLabel, Notes, Verdict, VerdictOptions
 from harness.core.judgement import VerdictKind
 from harness.core.outcome import ends_text
+from harness.core.text import percent
 
 FLIPS_NIGHTS = 14
 FLIPS = 3

@@ -119,11 +119,6 @@ def failing(verdicts: Iterable[Verdict], kinds: Iterable[VerdictKind]) -> list[V
     return [one for one in verdicts if one.kind in wanted and (one.is_open or one.kind is not VerdictKind.REGRESSED)]
 
 
-def percent(share: float, digits: int = 1, *, sign: bool = False) -> str:
-    """`5.1 %`, with its sign `+5.1 %`."""
-    return f"{100 * share:{'+' if sign else ''}.{digits}f} %"
-
-
 _Note = TypeVar("_Note", Triage, Confirmation)
 
 

@@ -27,6 +27,7 @@ from harness.bench.suite import Suite
 from harness.core.errors import UsageError
 from harness.core.judgement import Confirmation, ConfirmationResult, VerdictKind
 from harness.core.phone import DeviceWord, PhoneFacts, Virtual, with_settings
+from harness.core.text import percent
 from harness.device.registry import open_phone
 from harness.store.address import Results, address_of
 from harness.store.database import ResultStore
@@ -136,16 +137,18 @@ def _weigh_figure(verdict: Verdict, one: Comparison) -> tuple[ConfirmationResult
     """Refuted is only what the re-run could have seen: the change's size must lie outside the shift's interval."""
     if one.shift is None or one.p_worse is None:
         return ConfirmationResult.UNDECIDED, one.words
-    told = f"{one.shift:+.1%} between the builds, p = {one.p_worse:.2g}, {one.a_count} and {one.b_count} trials"
+    shift = percent(one.shift, sign=True)
+    told = f"{shift} between the builds, p = {one.p_worse:.2g}, {one.a_count} and {one.b_count} trials"
     if one.verdict is VerdictKind.REGRESSED:
         return ConfirmationResult.CONFIRMED, told
     if one.interval is None or verdict.shift is None:
         return ConfirmationResult.UNDECIDED, told
     low, high = one.interval
-    within = f"{low:+.1%} to {high:+.1%}"
+    was = percent(verdict.shift, sign=True)
+    within = f"{percent(low, sign=True)} to {percent(high, sign=True)}"
     if low <= verdict.shift <= high:
-        return ConfirmationResult.UNDECIDED, f"{told}: the change of {verdict.shift:+.1%} is possible ({within})"
-    return ConfirmationResult.REFUTED, f"{told}: {within}, not the change of {verdict.shift:+.1%}"
+        return ConfirmationResult.UNDECIDED, f"{told}: the change of {was} is possible ({within})"
+    return ConfirmationResult.REFUTED, f"{told}: {within}, not the change of {was}"
 
 
 def _wanted(verdicts: Iterable[Verdict], options: ConfirmOptions) -> list[Verdict]:

@@ -8,6 +8,11 @@ _SPACES = "\n\t"
 _INSTEAD = "\N{REPLACEMENT CHARACTER}"
 
 
+def percent(share: float, digits: int = 1, *, sign: bool = False) -> str:
+    """`5.1 %`, with its sign `+5.1 %`."""
+    return f"{100 * share:{'+' if sign else ''}.{digits}f} %"
+
+
 def printable(text: str) -> str:
     """The text with every control character, escape or lone surrogate replaced; newlines and tabs stay."""
     # most texts are, and asking one by one costs a report a tenth of its time

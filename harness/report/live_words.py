@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from harness.core.outcome import ends_text
-from harness.core.text import MISSING
+from harness.core.text import MISSING, percent
 from harness.core.units import format_bytes
 from harness.report.live import RunProgress, RunState, TrialNow
 from harness.report.live_memory import MemoryNow
@@ -51,7 +51,7 @@ def memory_text(memory: MemoryNow | None) -> str:
         return MISSING
     text = f"footprint {format_bytes(memory.footprint_bytes)}"
     if memory.limit_bytes:
-        text += f" of {format_bytes(memory.limit_bytes)} ({100 * memory.footprint_bytes / memory.limit_bytes:.1f} %)"
+        text += f" of {format_bytes(memory.limit_bytes)} ({percent(memory.footprint_bytes / memory.limit_bytes)})"
     if memory.peak_footprint_bytes is not None:
         text += f", peak {format_bytes(memory.peak_footprint_bytes)}"
     return text

@@ -10,9 +10,10 @@ from typing import Any
 
 from harness.analysis.metrics import METRIC_BY_NAME
 from harness.analysis.series import CaseHistory, Segment, SeriesKey, context_changes, identity_change
-from harness.analysis.verdict import Verdict, percent
+from harness.analysis.verdict import Verdict
 from harness.core.judgement import VerdictKind
 from harness.core.outcome import ends_text
+from harness.core.text import percent
 from harness.report.words import MISSING, figure_text
 
 HEADINGS = ("Verdict", "Series", "Since", "Before", "Now", "Shift", "Why")

@@ -14,6 +14,7 @@ from harness.bench.demo.world import DEFAULT_NIGHTS
 from harness.core.errors import UsageError
 from harness.core.judgement import ConfirmationResult, TriageState
 from harness.core.record import DEMO_ORIGIN
+from harness.core.text import percent
 from harness.store.address import DATABASE_NAME, ResultsAddress
 from harness.store.database import ResultStore
 from harness.store.exchange.incoming import insert
@@ -98,6 +99,8 @@ def _keep_remarks(store: ResultStore, event: PlantedEvent, run_ids: dict[str, st
             keep_triage(store, series, event.first, event.triage, _REASONS[event.triage], _AUTHOR, at=at)
         if event.confirmation is not None:
             shift = event.factors[metric] - 1 if event.confirmation is ConfirmationResult.CONFIRMED else 0.001
-            reason = f"demo: {shift:+.1%} between the builds, {COMPARED_TRIALS} and {COMPARED_TRIALS} trials"
+            reason = (
+                f"demo: {percent(shift, sign=True)} between the builds, {COMPARED_TRIALS} and {COMPARED_TRIALS} trials"
+            )
             run_id = run_ids[rerun_name(event)]
             keep_confirmation(store, series, event.first, event.confirmation, reason, run_id, at=at)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.analysis.metrics import METRIC_BY_NAME, Metric, Polarity
-from harness.analysis.verdict import percent
+from harness.core.text import percent
 from harness.report.exports.newest import NewestRun, Spread, bounded, number, series_name
 
 FILES = {

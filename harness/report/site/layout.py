@@ -13,8 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from harness.analysis.verdict import percent
-from harness.core.text import printable
+from harness.core.text import percent, printable
 from harness.report.site.pages import ENTRY, link
 from harness.report.verdict_words import shift_text, value_text
 from harness.report.words import MISSING, bytes_text, duration_text, rate_text

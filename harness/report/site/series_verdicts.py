@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.analysis.series import SeriesKey
-from harness.analysis.verdict import Verdict, percent
+from harness.analysis.verdict import Verdict
 from harness.core.judgement import VerdictKind
 from harness.core.phone import PhoneKind
-from harness.core.text import printable
+from harness.core.text import percent, printable
 from harness.report.site.changes_words import builds_text, confirmation_text, owner_text, suspects_of
 from harness.report.site.layout import cut
 from harness.report.verdict_words import kind_text, shift_text, value_text
@@ -59,7 +59,7 @@ def _facts(verdict: Verdict) -> Iterator[tuple[str, str]]:
     if verdict.before is not None:
         yield "Before", value_text(metric, verdict.before)
     if verdict.after is not None:
-        yield "Since" if verdict.since is not None else "Level", value_text(metric, verdict.after)
+        yield "Now" if verdict.since is not None else "Level", value_text(metric, verdict.after)
     if verdict.shift is not None:
         yield "Shift", shift_text(verdict.shift)
     if builds := builds_text(verdict):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.verdict import percent
 from harness.core.outcome import Family
 from harness.core.record import TrialRecord
-from harness.core.text import printable
+from harness.core.text import percent, printable
 from harness.core.units import MIB
 from harness.report.outcome_words import known_outcome
 from harness.report.timeline_parts import NS_PER_S, SampledTrial

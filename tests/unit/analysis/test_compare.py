@@ -37,7 +37,7 @@ def test_a_real_but_small_shift_is_no_regression() -> None:
     assert found.p_worse is not None
     assert found.p_worse < 0.001
     assert found.verdict is VerdictKind.SAME
-    assert "below 2%" in found.words
+    assert "below 2 %" in found.words
 
 
 def test_the_same_says_what_would_have_been_seen() -> None:
