@@ -10,12 +10,12 @@ from pathlib import Path
 
 import platformdirs
 
+from harness import APP_NAME
 from harness.bench.fetch import find_fetched
 from harness.bench.suite import ModelEntry, Synth
 from harness.bench.synth import make
 from harness.core.errors import UsageError
 
-APP_NAME = "iphone-load-harness"
 HASH_CHUNK_BYTES = 4 * 1024 * 1024
 
 Progress = Callable[[str, int, int], None]

@@ -12,6 +12,7 @@ from xml.parsers.expat import ExpatError
 
 import platformdirs
 
+from harness import APP_NAME
 from harness.core.errors import UsageError
 from harness.core.job import Variant
 from harness.runner.build import build_ipa
@@ -19,7 +20,6 @@ from harness.runner.build_swift import build_swift_ipa
 from harness.runner.bundle import ABOUT_KEY, ENTITLEMENTS_FILE, BuiltRunner, variant_of
 from harness.runner.swift import Step
 
-APP_NAME = "iphone-load-harness"
 MAX_PLIST_BYTES = 1 << 20
 
 

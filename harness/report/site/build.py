@@ -23,12 +23,12 @@ from harness.report.site.pages import (
     COMPARISONS_FOLDER,
     ENTRY,
     SERIES_FOLDER,
+    SITE_FOLDER,
     TRIALS_FOLDER,
     Page,
     is_page_name,
 )
 from harness.store.address import Results, address_of
-from harness.store.database import ResultStore
 from harness.store.errors import StoreError
 from harness.store.owner import exclusive
 
@@ -59,26 +59,29 @@ def build_site(
 
     Raises NoResults where there is nothing to show, StoreError where the folder cannot be written.
     """
-    from harness.report.site.data import read_site_data
-    from harness.report.site.plan import plan
-
     address = address_of(results)
     address.must_exist()
-    with ResultStore.open_existing(address) as store, Drawers(processes) as drawers, _few_collections():
-        folder = target if target is not None else store.folder / "report"
+    folder = target if target is not None else address.folder / SITE_FOLDER
+    with Drawers(processes) as drawers, _few_collections():
         if len(_read_manifest(folder)) >= _MANY_PAGES:
             # of a site that lies there a new night draws most pages anew
             drawers.expect_many()
-        pages = plan(read_site_data(store, as_of=as_of), folder)
-        try:
-            return _write_pages(pages, folder, drawers)
-        except OSError as error:
-            raise StoreError(f"{folder}: the report cannot be written: {error}") from error
-        except BrokenProcessPool as error:
-            raise StoreError(
-                f"{folder}: a process that drew pages was ended from outside, perhaps for want of memory; ask for the "
-                "report again"
-            ) from error
+        # those who draw load what they need meanwhile
+        from harness.report.site.data import read_site_data
+        from harness.report.site.plan import plan
+        from harness.store.database import ResultStore
+
+        with ResultStore.open_existing(address) as store:
+            pages = plan(read_site_data(store, as_of=as_of), folder)
+            try:
+                return _write_pages(pages, folder, drawers)
+            except OSError as error:
+                raise StoreError(f"{folder}: the report cannot be written: {error}") from error
+            except BrokenProcessPool as error:
+                raise StoreError(
+                    f"{folder}: a process that drew pages was ended from outside, perhaps for want of memory; ask for "
+                    "the report again"
+                ) from error
 
 
 @contextmanager

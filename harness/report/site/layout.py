@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
+from platformdirs import user_cache_path
 
+from harness import APP_NAME
 from harness.core.text import percent, printable
 from harness.report.site.pages import ENTRY, link
 from harness.report.verdict_words import shift_text, value_text
@@ -20,6 +23,24 @@ from harness.report.words import MISSING, bytes_text, duration_text, rate_text
 
 MAX_TEXT_CHARS = 2_000
 """Longer texts (errors of an engine, say) are cut in a page, which says so; the record has the whole."""
+
+
+class _Compiled(jinja2.FileSystemBytecodeCache):
+    """Templates as Python has compiled them, as `__pycache__` has modules: that takes longer than to fill them."""
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        # a full disk costs time the next time and nothing now
+        with suppress(OSError):
+            super().dump_bytecode(bucket)
+
+
+def _compiled() -> _Compiled | None:
+    folder = user_cache_path(APP_NAME) / "pages"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return _Compiled(str(folder))
 
 
 @cache
@@ -32,6 +53,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=_compiled(),
     )
     found.filters |= {
         "bytes_text": bytes_text,
