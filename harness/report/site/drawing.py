@@ -66,10 +66,11 @@ class Drawers:
         """The files of all pages so far; whatever drawing one raises is raised here."""
         if self._waiting and (self._handed_over or (self._processes > 1 and len(self._waiting) > _FEW_PAGES)):
             self._hand_over()
-        for future in self._handed_over:
-            yield from future.result()
+        while self._handed_over:
+            # what it holds is let go when it has been given
+            yield from self._handed_over.pop(0).result()
         yield from map(_drawn, self._waiting)
-        self._handed_over, self._waiting = [], []
+        self._waiting = []
 
     def _hand_over(self) -> None:
         if self._pool is None:
