@@ -23,9 +23,9 @@ from harness.report.site.pages import Page
 
 Drawn = tuple[str, bytes]
 """A page's name, and its file."""
-_FEW_PAGES = 8
+_FEW_PAGES = 7
 """So many are drawn sooner by this process than by new ones."""
-_AT_ONCE = 24
+_AT_ONCE = 8
 """Pages handed over together at most."""
 _PRELOADED = "harness.report.site.drawing_preloaded"
 

@@ -1,18 +1,21 @@
 """Loaded once by the server that processes for drawing come of: what they would each begin with.
 
-Most pages that a night changes are series, and they wait for this: what the few others need each process loads when it
-has one to draw. Importing this module does work, which no other may.
+The records are read meanwhile, which takes as long. Importing this module does work, which no other may.
 """
 
 from __future__ import annotations
 
 from harness.report.figure_words import text_width
-from harness.report.site import series_rows
+from harness.report.site import comparison_parts, comparison_tables, series_rows, trial_parts
 from harness.report.site.layout import environment
+from harness.report.site.trial_pages import can_trace
 
-PARTS = (series_rows,)
-"""What the page imports when it is drawn."""
+PARTS = (comparison_parts, comparison_tables, series_rows, trial_parts)
+"""What pages import when they are drawn."""
+if can_trace():
+    import harness.report.exports.perfetto  # noqa: F401  # to load it is all that is wanted
 
-environment().get_template("series.html.j2")
+for name in ("series", "trial", "comparison", "entry"):
+    environment().get_template(f"{name}.html.j2")
 # the first measured word loads the list of fonts
 text_width("words", 10.0)

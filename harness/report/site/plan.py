@@ -13,8 +13,8 @@ from harness.report.site.pages import Page
 def plan(data: SiteData, folder: Path) -> Iterator[Page]:
     """All of them; `folder` is where they will be, from which links to raw files go."""
     trials = trial_pages.chosen(data)
-    yield entry.page(data, folder)
-    # what takes long to draw is begun first
+    # most pages are series, and are drawn while the rest is planned
+    yield from series_pages.pages(data, trials)
     yield from comparison_pages.pages(data, trials)
     yield from trial_pages.pages(data, trials, folder)
-    yield from series_pages.pages(data, trials)
+    yield entry.page(data, folder)
