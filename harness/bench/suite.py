@@ -147,13 +147,21 @@ def load_suite(path: Path) -> Suite:
         if len(raw) > MAX_SUITE_BYTES:
             raise SuiteError(f"{path}: more than {MAX_SUITE_BYTES} bytes; a suite is a small text file")
         text = raw.decode("utf-8")
-        data = tomllib.loads(text)
     except OSError as error:
         raise SuiteError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"{path}: not TOML: {error}") from error
+    return read_suite(text, path)
+
+
+def read_suite(text: str, path: Path) -> Suite:
+    """The suite that `text` is, of a file `path`, which is not opened. Raises SuiteError like `load_suite`."""
+    try:
+        data = tomllib.loads(text)
     except RecursionError as error:
         raise SuiteError(f"{path}: not TOML: nested too deep") from error
     except ValueError as error:
-        # TOML's and UTF-8's errors, and Python's about a number of thousands of digits
+        # TOML's errors, and Python's about a number of thousands of digits
         raise SuiteError(f"{path}: not TOML: {error}") from error
     try:
         suite = Suite.model_validate(data)

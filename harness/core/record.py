@@ -46,8 +46,8 @@ class TrialRecord:
     ordinal: int = _column("Number of the trial within its case, from 1; 0 and below: a warm-up, not counted.")
     attempt: int = _column("From 1; higher when an earlier one of this trial was cut short with its run.", default=1)
     cut_short: bool = _column(
-        "Whether its run ended before it did (Ctrl-C, a killed process): such a trial is run again when the run is "
-        "resumed, and its next attempt counts in its place.",
+        "Whether it was given up before it could count (Ctrl-C, a killed process, a phone or host that a farm lost): "
+        "such a trial is run again, and its next attempt counts in its place. What it brought home is evidence.",
         default=False,
     )
     suite_digest: str | None = _column(

@@ -1,0 +1,139 @@
+"""What the board (`board.py`) knows of runs, trials and phones: plain values. Times are seconds of one clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.core.phone import PhoneKind, Virtual, parse_device_word
+from harness.farm.wire import Announcement, JobId
+
+STRIKES = 3
+"""So many trials in a row that a phone spoilt take it out."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which phones may run a run's trials: `word` is a UDID, `class:iPhone17,1`, or a virtual phone's word.
+
+    A class is one of physical phones; a virtual phone is only meant by its own word, so the two never share a run.
+    """
+
+    word: str
+
+    def means(self, phone: Announcement) -> bool:
+        """Whether the phone may run them."""
+        if phone.kind == PhoneKind.VIRTUAL:
+            return self.word in (phone.phone, virtual_word(phone.word))
+        return self.word in (phone.phone, f"class:{phone.product_type}") or _same_udid(self.word, phone.udid)
+
+
+def virtual_word(text: str) -> str:
+    """The one form of several that mean the same virtual phone: `virtual` is `virtual:iphone-16-pro`."""
+    word = parse_device_word(text)
+    return word.text if isinstance(word, Virtual) else text
+
+
+def _same_udid(one: str, other: str) -> bool:
+    # some usbmuxd drop the dash
+    return one.replace("-", "").lower() == other.replace("-", "").lower()
+
+
+@dataclass(frozen=True)
+class BoardTrial:
+    """A trial of a run, as far as placing it needs to know."""
+
+    case: str
+    ordinal: int
+    number: int
+    """In the suite's order, from 1: of equals the first goes first."""
+    duration_s: float | None
+    """What it takes, from records; None: no record tells."""
+    model: str
+    """What has to be on the phone: the file's digest where it is known, else the model's name."""
+    push_s: float | None = None
+    """What bringing the model there takes; None: not known, or nothing to speak of."""
+    pause_s: float = 0.0
+    """Rest of the phone after it."""
+    attempt: int = 1
+    """Number of the next attempt."""
+
+
+@dataclass(frozen=True)
+class BoardRun:
+    run_id: str
+    target: Target
+    priority: int
+    submitted_s: float
+    """Of two with one priority the earlier goes first."""
+    attempts: int
+    """At most, at each trial."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial for a phone, now."""
+
+    job: JobId
+    phone: str
+    worker: str
+
+
+class TrialState(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    GIVEN_UP = "given_up"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A trial's new state: what the ledger has to keep. The board has it already."""
+
+    job: JobId
+    """Its attempt: of a waiting trial the next one's number."""
+    state: TrialState
+    phone: str | None = None
+    host: str | None = None
+    trial_id: str | None = None
+    """Of the record that counts."""
+    reason: str = ""
+    """Why it waits again, or was given up."""
+
+
+class Taken(StrEnum):
+    """What a delivered record is to its trial."""
+
+    RESULT = "result"
+    RETRY = "retry"
+    """The phone or the host spoilt it, and there is an attempt left: evidence."""
+    LATE = "late"
+    """Another attempt counts, or will: evidence."""
+    UNKNOWN = "unknown"
+    """Of a run that the board does not have."""
+
+
+@dataclass
+class PhoneStanding:
+    """A phone on the board; changed by the board alone."""
+
+    said: Announcement
+    heard_s: float
+    gone: str | None = None
+    """Why, when its process left or was lost."""
+    job: JobId | None = None
+    """That the hub believes to be under way on it."""
+    strikes: list[str] = field(default_factory=list)
+    """Reasons, of trials in a row that it spoilt; of three different trials."""
+    struck_by: list[tuple[str, str, int]] = field(default_factory=list)
+    """Which (run, case, ordinal)."""
+    out: str | None = None
+    """Why it takes no trials until it passes `doctor`."""
+    drained: str | None = None
+    """By whom and why."""
+    reserved_until_s: float | None = None
+    reserved_by: str = ""
+    rests_until_s: float = 0.0
+    done: int = 0
+    models: set[str] = field(default_factory=set)
+    """What is on it: digests it has announced, and models of trials that it has run."""

@@ -1,0 +1,66 @@
+"""One end's way to the hub: asks an operation, and has its answer checked. For clients and hosts alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from distributed.comm.core import CommClosedError
+from distributed.core import ConnectionPool
+
+from harness.core.errors import HarnessError
+from harness.farm.address import Certificates, FarmAddress
+from harness.farm.dask_settings import security_of, set_dask
+from harness.farm.wire import Wire, read_answer
+
+PREFIX = "farm_"
+"""Of our operations among the scheduler's own."""
+ANSWER_LIMIT_S = 30.0
+CONNECTIONS_LIMIT = 16
+
+_Answer = TypeVar("_Answer", bound=Wire)
+
+
+class HubUnreachable(HarnessError):
+    """The hub did not answer: it is away, the link is cut, or it refused our certificate."""
+
+
+class Link:
+    """Make one with `open_link`; each question is a round trip, several may be under way."""
+
+    def __init__(self, address: FarmAddress, pool: ConnectionPool) -> None:
+        self.address = address
+        self._pool = pool
+
+    async def ask(
+        self, operation: str, message: Wire, answer: type[_Answer], *, limit_s: float = ANSWER_LIMIT_S
+    ) -> _Answer:
+        """The answer to `farm_<operation>`.
+
+        Raises HubUnreachable; what the hub refused with (UsageError, DeviceError, HarnessError); Unintelligible.
+        """
+        try:
+            async with asyncio.timeout(limit_s):
+                plain = await getattr(self._pool(self.address.text), PREFIX + operation)(message=message.plain())
+        except (OSError, CommClosedError, TimeoutError) as error:
+            why = f"no answer within {limit_s:g} s" if isinstance(error, TimeoutError) else str(error) or "closed"
+            raise HubUnreachable(
+                f"the hub {self.address.text} cannot be reached: {why[:300]}. Is `harness farm hub` running there, and "
+                "is this machine's certificate of the same farm?"
+            ) from None
+        return answer.read(read_answer(plain))
+
+
+@asynccontextmanager
+async def open_link(address: FarmAddress, certificates: Certificates | None) -> AsyncIterator[Link]:
+    """A link for the length of the `async with`; nothing is sent before the first question."""
+    set_dask()
+    security = security_of(address, certificates)
+    pool = ConnectionPool(limit=CONNECTIONS_LIMIT, connection_args=security.get_connection_args("client"))
+    await pool.start()
+    try:
+        yield Link(address, pool)
+    finally:
+        await pool.close()
