@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.analysis.series import OUTCOME
 from harness.bench.demo.events import PlantedEvent, case_key, planted
 from harness.bench.demo.store import make_demo
-from harness.bench.demo.world import LAST_NIGHT, NEW, OLD, Q8_CPU
+from harness.bench.demo.world import DEFAULT_NIGHTS, LAST_NIGHT, NEW, OLD, Q8_CPU
 from harness.core.outcome import Outcome
 from harness.core.record import TrialRecord
 from harness.report.site.build import build_site
@@ -27,6 +27,7 @@ class DemoSite:
     """Results and the site in them."""
 
     results: Path
+    nights: int = DEFAULT_NIGHTS
 
     @property
     def report(self) -> Path:
@@ -34,7 +35,7 @@ class DemoSite:
 
     @cached_property
     def events(self) -> tuple[PlantedEvent, ...]:
-        return planted(SEED)
+        return planted(SEED, self.nights)
 
     @cached_property
     def last_night(self) -> list[TrialRecord]:
@@ -77,13 +78,13 @@ PAGE_KINDS = (
 )
 
 
-def demo_site(folder: Path) -> DemoSite:
-    """The demo in `folder`, made unless it is there; several processes may ask at once."""
+def demo_site(folder: Path, nights: int = DEFAULT_NIGHTS) -> DemoSite:
+    """The demo of so many nights in `folder`, made unless it is there; several processes may ask at once."""
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / "results"
     with exclusive(folder / ".lock"):
         if not (folder / _DONE).exists():
-            make_demo(results, SEED)
+            make_demo(results, SEED, nights)
             built = build_site(results)
             (folder / _DONE).write_text(json.dumps({"pages": len(built.drawn)}), encoding="utf-8")
-    return DemoSite(results)
+    return DemoSite(results, nights)

@@ -111,9 +111,10 @@ class Conductor:
 
     async def refusal(self, planned: PlannedTrial, meter: BudgetMeter) -> str | None:
         """Why budget or preflight do not let the trial begin; None: they do. Raises what `run_trial` does."""
-        return await self._budget_refusal(planned, meter) or await self._preflight_refusal(planned)
+        return await self._budget_refusal(planned, meter) or await self.preflight_refusal(planned)
 
-    async def _preflight_refusal(self, planned: PlannedTrial) -> str | None:
+    async def preflight_refusal(self, planned: PlannedTrial) -> str | None:
+        """The same without a budget, which a farm keeps elsewhere."""
         return await self._apps.trials_of(planned.case).preflight_refusal(planned, self._model(planned))
 
     async def _budget_refusal(self, planned: PlannedTrial, meter: BudgetMeter) -> str | None:
@@ -148,7 +149,7 @@ class Conductor:
         for number, planned in enumerate(trials, start=before + 1):
             reason = await self._budget_refusal(planned, meter)
             by_budget = reason is not None
-            reason = reason or await self._preflight_refusal(planned)
+            reason = reason or await self.preflight_refusal(planned)
             if reason is not None:
                 not_run.append(NotRun(planned, reason, by_budget))
                 continue

@@ -1,4 +1,4 @@
-"""`harness devices`: which phones can be used, who uses them now, and which come and go."""
+"""`harness devices`: which phones can be used, who uses them or has reserved them, and which come and go."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ import typer
 
 from harness.cli import exits
 from harness.cli.console import print_json, print_table, rows_of, talk
-from harness.core.errors import DeviceError
+from harness.cli.devices_reserve import release, reserve
+from harness.cli.flags import given_flags
+from harness.core.errors import DeviceError, UsageError
 from harness.core.phone import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
     from harness.device.listing import ListedPhone, PhoneChange
     from harness.device.lock_holder import Holder
+    from harness.device.reservation import Reservation
 
 _HEADINGS = {
     "device": "device",
@@ -27,15 +30,27 @@ _HEADINGS = {
     "ios": "iOS",
     "connection": "connection",
     "user": "in use by",
+    "reserved": "reserved by",
     "note": "note",
 }
 
 
+app = typer.Typer(help="The phones of this machine.", invoke_without_command=True, no_args_is_help=False)
+app.command("reserve")(reserve)
+app.command("release")(release)
+
+
+@app.callback()
 def devices(
+    context: typer.Context,
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and tell of each that comes or goes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines; with --watch one object a line.")] = False,
 ) -> None:
-    """List the phones attached to this machine, and the virtual one that always is."""
+    """List the phones attached to this machine, and the virtual one that always is; keep one for yourself."""
+    if context.invoked_subcommand is not None:
+        if given := given_flags(context):
+            raise UsageError(f"--{sorted(given)[0].removeprefix('as_')} is for the list, not for a verb of it")
+        return
     if watch:
         raise typer.Exit(_watch_until_interrupted(as_json))
     found = _listed()
@@ -44,6 +59,7 @@ def devices(
         return
     for row in found:
         row["user"] = _user_of(row)
+        row["reserved"] = None if row["reserved_by"] is None else row["reserved_by"]["text"]
     print_table(list(_HEADINGS.values()), rows_of(found, list(_HEADINGS)), whole=("device", "class"))
 
 
@@ -74,6 +90,7 @@ def _row(phone: ListedPhone) -> dict[str, Any]:
         "connection": phone.connection,
         "in_use": phone.in_use,
         "in_use_by": _holder(phone.holder),
+        "reserved_by": None if phone.reservation is None else _reservation(phone.reservation),
         "note": phone.problem or "",
     }
 
@@ -87,8 +104,13 @@ def _virtual_row(device: str, *, in_use: bool, holder: Holder | None, note: str)
         "connection": None,
         "in_use": in_use,
         "in_use_by": _holder(holder),
+        "reserved_by": None,
         "note": note,
     }
+
+
+def _reservation(reservation: Reservation) -> dict[str, Any]:
+    return {**reservation.model_dump(), "text": reservation.text}
 
 
 def _holder(holder: Holder | None) -> dict[str, Any] | None:
@@ -139,5 +161,8 @@ def _change_text(change: PhoneChange) -> str:
     facts = change.phone.facts
     words = [f"{what:8}", change.phone.udid, facts.label if facts is not None else "does not answer", row["connection"]]
     if change.change.value == "attached":
-        words += [f"in use by {user}" for user in [_user_of(row)] if user] + [note for note in [row["note"]] if note]
+        words += [f"in use by {user}" for user in [_user_of(row)] if user]
+        words += [f"reserved by {by['text']}" for by in [row["reserved_by"]] if by] + [
+            note for note in [row["note"]] if note
+        ]
     return "  ".join(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,8 @@ from harness.store.address import FORMS
 
 if TYPE_CHECKING:
     from datetime import date
+
+    from harness.farm.address import Certificates, FarmAddress
 
 Runners = Annotated[
     list[str] | None,
@@ -41,3 +44,43 @@ def night_of(text: str | None, flag: str) -> date | None:
         return parse_night(text)
     except UsageError as error:
         raise UsageError(f"{flag}: {error}") from None
+
+
+HUB_VARIABLE = "IPHONE_LOAD_HARNESS_HUB"
+"""Names the hub where no `--farm` does, for verbs that are about a farm and nothing else."""
+FarmText = Annotated[
+    str | None, typer.Option("--farm", metavar="ADDRESS", help="The farm's hub: tls://host[:8786]; see docs/farm.md.")
+]
+HubText = Annotated[
+    str | None,
+    typer.Option(
+        "--farm",
+        metavar="ADDRESS",
+        envvar=HUB_VARIABLE,
+        show_envvar=False,
+        help=f"The farm's hub: tls://host[:8786]; without it what {HUB_VARIABLE} says.",
+    ),
+]
+CertsFolder = Annotated[
+    Path | None,
+    typer.Option("--certs", metavar="DIR", help="This machine's certificate in the farm (harness farm certs issue)."),
+]
+
+
+def hub_of(farm: str | None, certs: Path | None) -> tuple[FarmAddress, Certificates | None]:
+    """Where the hub is, and this machine's certificates; None for `tcp://`, which shows none. Raises UsageError."""
+    from harness.farm.address import certificates_in, default_certs_folder, parse_address
+
+    if not farm:
+        raise UsageError(f"say where the hub is: --farm tls://host:8786, or {HUB_VARIABLE} in the environment")
+    address = parse_address(farm)
+    if address.scheme == "tcp":
+        return address, None
+    return address, certificates_in(certs if certs is not None else default_certs_folder())
+
+
+def given_flags(context: typer.Context) -> set[str]:
+    """Names of the parameters that stood on the command line, whatever their value."""
+    # by name: the class is the CLI library's own, and typer does not hand it out
+    names = [parameter.name for parameter in context.command.params if parameter.name]
+    return {name for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}

@@ -16,7 +16,7 @@ from harness.cli.console import talk
 from harness.core.errors import DeviceError, HarnessError, UsageError
 
 VERBS = {
-    "devices": "devices:devices",
+    "devices": "devices:app",
     "doctor": "doctor:doctor",
     "plan": "plan:plan",
     "run": "run:run",
@@ -32,6 +32,7 @@ VERBS = {
     "models": "models:app",
     "verdicts": "verdicts:app",
     "virtual": "virtual:app",
+    "farm": "farm:app",
 }
 """Where each is: a module of this room, and its function or its application of further verbs."""
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import print_json, print_table, talk
-from harness.cli.flags import AsJson, ResultsText, Runners, TransportName
+from harness.cli.flags import AsJson, CertsFolder, FarmText, ResultsText, Runners, TransportName, given_flags, hub_of
 from harness.cli.run_display import RunDisplay
+from harness.core.errors import UsageError
 from harness.core.phone import FORMS, parse_device_word
 from harness.core.text import MISSING, printable
 from harness.core.units import format_bytes
@@ -39,11 +40,19 @@ def _print_schema(asked: bool) -> None:
 
 
 def plan(
+    context: typer.Context,
     suite_file: Annotated[Path, typer.Argument(metavar="SUITE.toml", help="The suite to plan.")],
-    device: Annotated[str, typer.Option("--device", metavar="WORD", help=f"One phone: {FORMS}.")],
+    device: Annotated[
+        list[str] | None,
+        typer.Option("--device", metavar="WORD", help=f"One phone: {FORMS}. With --farm repeatable, default all."),
+    ] = None,
     results_text: ResultsText = DEFAULT_FOLDER,
     runner: Runners = None,
     transport: TransportName = "auto",
+    farm: FarmText = None,
+    certs: CertsFolder = None,
+    each: Annotated[bool, typer.Option("--each", help="With --farm: each phone runs the whole suite.")] = False,
+    priority: Annotated[int, typer.Option("--priority", min=-100, max=100, help="With --farm: as for the run.")] = 0,
     as_json: AsJson = False,
     schema: Annotated[
         bool,
@@ -53,14 +62,32 @@ def plan(
     ] = False,
 ) -> None:
     """Tell what a run of a suite would be: cases in order, how long, what would be pushed and made; run nothing."""
-    results = parse_results(results_text)
-    word = parse_device_word(device)
+    given = given_flags(context)
     from harness.bench.run_options import RunOptions
     from harness.bench.suite import load_suite
+
+    options = RunOptions(runner=tuple(runner or ("auto",)), transport=transport)
+    if farm is not None:
+        if "results_text" in given:
+            raise UsageError("--results does not go with --farm: the hub plans by its own records; leave it out")
+        from harness.cli.plan_farm import plan_in_farm
+        from harness.farm.wish import Wish
+
+        address, certificates = hub_of(farm, certs)
+        words = tuple(parse_device_word(text).text for text in device or ("all",))
+        wish = Wish(words, options, priority=priority, each=each)
+        plan_in_farm(load_suite(suite_file), suite_file, wish, address, certificates, as_json=as_json)
+        return
+    for name in ("certs", "each", "priority"):
+        if name in given:
+            raise UsageError(f"--{name} is for a farm: give its hub, too (--farm tls://host:8786), or leave it out")
+    if device is None or len(device) != 1:
+        raise UsageError(f"say on which one phone: --device WORD, which is {FORMS}; or --farm, for a farm's phones")
+    results = parse_results(results_text)
+    word = parse_device_word(device[0])
     from harness.bench.survey import survey
 
     suite = load_suite(suite_file)
-    options = RunOptions(runner=tuple(runner or ("auto",)), transport=transport)
     with RunDisplay() as display:
         told = asyncio.run(survey(suite, word, results, display.step, options))
     if told.phone_problem is not None:

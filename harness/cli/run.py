@@ -15,9 +15,18 @@ from harness.bench.run_options import LEASE_WAIT_S, PreflightMode
 from harness.cli import exits
 from harness.cli.confirm import ConfirmLimit, as_data, confirm_on, print_confirmed
 from harness.cli.console import print_json, print_table, talk
-from harness.cli.flags import LeaseWait, ResultsText, Runners, TransportName
+from harness.cli.flags import (
+    CertsFolder,
+    FarmText,
+    LeaseWait,
+    ResultsText,
+    Runners,
+    TransportName,
+    given_flags,
+    hub_of,
+)
 from harness.cli.run_display import RunDisplay
-from harness.core.errors import DeviceError
+from harness.core.errors import UsageError
 from harness.core.judgement import ConfirmationResult
 from harness.core.outcome import Outcome
 from harness.core.phone import FORMS, DeviceWord, parse_device_word
@@ -26,6 +35,7 @@ from harness.store.address import DEFAULT_FOLDER, Results, ResultsAddress, parse
 
 # Trials that a line names.
 MAX_NAMED = 5
+DEFAULT_ATTEMPTS = 3
 
 if TYPE_CHECKING:
     from harness.bench.conductor import RunResult
@@ -36,10 +46,12 @@ if TYPE_CHECKING:
 
 
 def run(
+    context: typer.Context,
     suite_file: Annotated[Path, typer.Argument(metavar="SUITE.toml", help="What to load, how, what to expect.")],
     device: Annotated[
-        list[str], typer.Option("--device", metavar="WORD", help=f"Repeatable, one after another: {FORMS}.")
-    ],
+        list[str] | None,
+        typer.Option("--device", metavar="WORD", help=f"Repeatable, all at once: {FORMS}. With --farm: all."),
+    ] = None,
     results_text: ResultsText = DEFAULT_FOLDER,
     runner: Runners = None,
     transport: TransportName = "auto",
@@ -70,16 +82,33 @@ def run(
         ),
     ] = False,
     confirm_limit: ConfirmLimit = DEFAULT_CONFIRMED,
+    phones: Annotated[
+        int | None,
+        typer.Option("--phones", min=1, max=64, metavar="N", help="So many of each virtual word; at most, of a class."),
+    ] = None,
+    each: Annotated[
+        bool, typer.Option("--each", help="Each phone runs the whole suite; without it phones of a class share it.")
+    ] = False,
+    attempts: Annotated[
+        int, typer.Option("--attempts", min=1, max=10, help="At a trial, when its phone is lost; several phones only.")
+    ] = DEFAULT_ATTEMPTS,
+    farm: FarmText = None,
+    certs: CertsFolder = None,
+    priority: Annotated[
+        int, typer.Option("--priority", min=-100, max=100, help="In the farm; the higher goes first.")
+    ] = 0,
+    detach: Annotated[bool, typer.Option("--detach", help="Hand it to the farm, and leave.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Records for machines instead of the table.")] = False,
 ) -> None:
-    """Run a suite on a phone, or on one after another, keep every record, print a table, and draw the report."""
-    words = [parse_device_word(text) for text in device]
-    results = parse_results(results_text)
+    """Run a suite on a phone, on several at once, or in a farm; keep every record, print a table, draw the report."""
+    given = given_flags(context)
+    words = [parse_device_word(text) for text in device or (("all",) if farm is not None else ())]
+    if not words:
+        raise UsageError(f"say on which phone: --device WORD, which is {FORMS}; or --farm, for a farm's phones")
+    _refuse(given, farm=farm)
     from harness.bench.run_options import RunOptions
     from harness.bench.suite import load_suite
-    from harness.device.registry import expand
 
-    suite = load_suite(suite_file)
     options = RunOptions(
         runner=tuple(runner or ("auto",)),
         transport=transport,
@@ -88,40 +117,107 @@ def run(
         lease_wait_s=lease_wait,
         build=build,
     )
-    code, told = 0, []
+    if farm is not None:
+        from harness.cli.farm_run import Asked, run_in_farm
+        from harness.farm.wish import Wish
+
+        address, certificates = hub_of(farm, certs)
+        wish = Wish(tuple(word.text for word in words), options, priority, attempts, each)
+        asked = Asked(load_suite(suite_file), suite_file, wish, farm, address, certificates, detach, as_json)
+        raise typer.Exit(run_in_farm(asked))
+    results, suite = parse_results(results_text), load_suite(suite_file)
+    from harness.farm.local_phones import shares_of
+
+    shares = asyncio.run(shares_of(words, phones, each=each, tell=talk))
+    if len(shares) > 1 or len(shares[0].phones) > 1:
+        from harness.cli.run_several import Several, run_several
+
+        several = Several(suite, suite_file, shares, results, options, attempts, resume, as_json)
+        code, told = run_several(several)
+        if confirm and code != exits.INTERRUPTED:
+            for word, of_run in zip(several.words_of(told), told, strict=True):
+                code = max(code, _confirm_and_tell(word, results, options, confirm_limit, of_run, as_json=as_json))
+        if as_json:
+            print_json(told)
+        raise typer.Exit(code)
+    _only_for_several(given)
+    one = shares[0].alone
+    code, told = _run_alone(suite, one, results, options, resume=resume, as_json=as_json)
+    if confirm and code != exits.INTERRUPTED:
+        code = max(code, _confirm_and_tell(one, results, options, confirm_limit, told[-1], as_json=as_json))
+    if as_json and code != exits.INTERRUPTED:
+        # by what was asked and not by what was there: who asks for several gets a list
+        print_json(told[0] if words == [one] else told)
+    raise typer.Exit(code)
+
+
+_NOT_WITH_A_FARM = {
+    "results_text": ("--results", "the records are with the hub"),
+    "lease_wait": ("--lease-wait", "a trial waits in the farm until a phone is free"),
+    "resume": ("--resume", "a farm goes on with its runs by itself (harness farm status)"),
+    "confirm": ("--confirm", "harness confirm does that on a phone of this machine, with the hub's --results"),
+    "confirm_limit": ("--confirm-limit", "it goes with --confirm, which a farm does not do"),
+    "phones": ("--phones", "the hosts say how many phones there are (harness farm join)"),
+}
+_ONLY_WITH_A_FARM = {"certs": "--certs", "priority": "--priority", "detach": "--detach"}
+_ONLY_FOR_SEVERAL = {"each": "--each", "attempts": "--attempts"}
+
+
+def _refuse(given: set[str], *, farm: str | None) -> None:
+    """Flags that would silently mean nothing."""
+    if farm is not None:
+        for name, (flag, why) in _NOT_WITH_A_FARM.items():
+            if name in given:
+                raise UsageError(f"{flag} does not go with --farm: {why}; leave it out")
+        return
+    for name, flag in _ONLY_WITH_A_FARM.items():
+        if name in given:
+            raise UsageError(f"{flag} is for a farm: give its hub, too (--farm tls://host:8786), or leave it out")
+
+
+def _only_for_several(given: set[str]) -> None:
+    for name, flag in _ONLY_FOR_SEVERAL.items():
+        if name in given:
+            raise UsageError(f"{flag} is for several phones, and only one is meant; leave it out")
+
+
+def _run_alone(
+    suite: Suite, phone: DeviceWord, results: Results, options: RunOptions, *, resume: bool, as_json: bool
+) -> tuple[int, list[dict[str, object]]]:
     try:
-        phones = asyncio.run(expand(words))
-        for phone in phones:
-            try:
-                result, drawn = _run_on(suite, phone, results, options, resume=resume)
-            except DeviceError as error:
-                # the other phones have nothing to do with it
-                if len(phones) == 1:
-                    raise
-                talk(f"error: --device={phone.text}: {error}")
-                code = max(code, exits.DEVICE)
-                continue
-            told.append(_for_machines(result, drawn))
-            if not as_json and drawn is not None:
-                _print_summary(results, result)
-                talk(f"this run alone: {drawn.run_page}")
-                typer.echo(f"report: {drawn.index}")
-            code = max(code, _exit_code(result))
-            if confirm:
-                confirmed = _confirm(phone, results, options, confirm_limit, as_json=as_json)
-                told[-1]["confirmations"] = [as_data(one) for one in confirmed]
-                if any(one.note.result is ConfirmationResult.CONFIRMED for one in confirmed):
-                    code = max(code, exits.MODEL_FAILED)
+        result, drawn = _run_on(suite, phone, results, options, resume=resume)
+        if not as_json and drawn is not None:
+            _print_summary(results, result)
+            talk(f"this run alone: {drawn.run_page}")
+            typer.echo(f"report: {drawn.index}")
+        return _exit_code(result), [_for_machines(result, drawn)]
     except KeyboardInterrupt:
+        text = results.text if isinstance(results, ResultsAddress) else str(results)
         talk(
-            f"interrupted; the app on the phone has been ended, what was recorded is kept in {results.text}; "
+            f"interrupted; the app on the phone has been ended, what was recorded is kept in {text}; "
             "go on with the same command and --resume"
         )
-        raise typer.Exit(exits.INTERRUPTED) from None
-    if as_json:
-        # by what was asked and not by what was there: who asks for several gets a list
-        print_json(told[0] if words == phones and len(words) == 1 else told)
-    raise typer.Exit(code)
+        return exits.INTERRUPTED, []
+
+
+def _confirm_and_tell(
+    phone: DeviceWord,
+    results: ResultsAddress,
+    options: RunOptions,
+    limit: int,
+    told: dict[str, object],
+    *,
+    as_json: bool,
+) -> int:
+    """The code of it; what was found goes into `told`."""
+    try:
+        confirmed = _confirm(phone, results, options, limit, as_json=as_json)
+    except KeyboardInterrupt:
+        talk("interrupted; the re-runs that were complete are kept")
+        return exits.INTERRUPTED
+    told["confirmations"] = [as_data(one) for one in confirmed]
+    real = any(one.note.result is ConfirmationResult.CONFIRMED for one in confirmed)
+    return exits.MODEL_FAILED if real else 0
 
 
 def _run_on(

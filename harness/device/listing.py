@@ -12,6 +12,7 @@ from harness.device.errors import StepError
 from harness.device.lease import LockFolder, phone_lock, who_holds
 from harness.device.lock_holder import Holder
 from harness.device.registry import EMBEDDED_PREFIX, USB
+from harness.device.reservation import Reservation, Reservations
 
 RETRY_S = 1.0
 """How often usbmuxd is tried while it is away."""
@@ -29,6 +30,8 @@ class ListedPhone:
     holder: Holder | None
     """Who uses it; None also when that process left no word of itself."""
     problem: str | None = None
+    reservation: Reservation | None = None
+    """Who keeps it for himself."""
 
 
 async def list_phones(folder: LockFolder | None = None) -> list[ListedPhone]:
@@ -59,7 +62,7 @@ async def _look_at(udid: str, connection: str, held: dict[str, Holder | None]) -
     if connection != USB:
         problem = USE_USB
     lock = phone_lock(udid)
-    return ListedPhone(udid, connection, facts, lock in held, held.get(lock), problem)
+    return ListedPhone(udid, connection, facts, lock in held, held.get(lock), problem, Reservations.shared().of(udid))
 
 
 class Change(StrEnum):

@@ -15,6 +15,7 @@ from harness.device.combined import open_transport, parse_transport
 from harness.device.errors import PhoneNotFound, StepError
 from harness.device.interface import Transport
 from harness.device.lease import HostLock, Tell, Waiting, host_lock, phone_lock, take_first
+from harness.device.reservation import Reservations
 from harness.device.virtual_host import RunningVirtualPhone, running_virtual_phone
 
 USB = "USB"
@@ -62,7 +63,8 @@ async def open_phone(
 
     Waits up to `lease_wait_s` for a phone that another process uses; `tell` gets a line about that.
 
-    Raises PhoneNotFound when a named phone is not attached, LockBusy when it stays in use, UsageError for a wrong
+    Raises PhoneNotFound when a named phone is not attached, LockBusy when it stays in use or another user has reserved
+    it, UsageError for a wrong
     virtual profile, setting or transport, StepError when the phone is there but not ready.
     """
     parse_transport(transport)
@@ -99,6 +101,7 @@ async def leased_phone(
     """
     if isinstance(word, ByUdid):
         subject = f"phone {word.udid}"
+        Reservations.shared().check(word.udid)
         async with host_lock(
             phone_lock(word.udid),
             subject=subject,
@@ -164,9 +167,18 @@ class _Candidates:
         if first and not wanted:
             there = ", ".join(f"{udid} ({self._product_of(udid)})" for udid in attached)
             raise PhoneNotFound(f"--device={self._word.text}: no such phone is attached by USB; there is: {there}")
+        wanted = self._not_reserved(wanted, first=first)
         self._udids |= {phone_lock(udid): udid for udid in wanted}
         self._wanted = {phone_lock(udid): f"phone {udid}" for udid in wanted}
         return self._wanted
+
+    def _not_reserved(self, udids: list[str], *, first: bool) -> list[str]:
+        """Without those that other users keep; raises PhoneReserved when at first there is no other."""
+        kept = Reservations.shared().all() if udids else {}
+        free = [udid for udid in udids if (one := kept.get(phone_lock(udid))) is None or one.is_ours]
+        if first and udids and not free:
+            Reservations.shared().check(udids[0])
+        return free
 
     async def _of_the_class(self, attached: list[str]) -> list[str]:
         if self._word.product_type is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from harness.core.phone import PhoneKind, Virtual, parse_device_word
 from harness.farm.wire import Announcement, JobId
@@ -28,6 +29,7 @@ class Target:
         return self.word in (phone.phone, f"class:{phone.product_type}") or _same_udid(self.word, phone.udid)
 
 
+@lru_cache(maxsize=1024)
 def virtual_word(text: str) -> str:
     """The one form of several that mean the same virtual phone: `virtual` is `virtual:iphone-16-pro`."""
     word = parse_device_word(text)
@@ -101,6 +103,32 @@ class Change:
     """Why it waits again, or was given up."""
 
 
+@dataclass(frozen=True)
+class BoardEvent:
+    """Something that happened to a run, as `wire.FarmEvent` without its number and time."""
+
+    run_id: str
+    what: str
+    """begun, ended, lost, late, given_up or note."""
+    job: JobId | None = None
+    phone: str | None = None
+    outcome: str | None = None
+    expected: str | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What is to be kept of a phone (or of a host that is drained) beyond the hub's end."""
+
+    what: str
+    """The phone's or the host's name."""
+    drained: str | None = None
+    out: str | None = None
+    reserved_until_s: float | None = None
+    reserved_by: str = ""
+
+
 class Taken(StrEnum):
     """What a delivered record is to its trial."""
 
@@ -135,5 +163,19 @@ class PhoneStanding:
     reserved_by: str = ""
     rests_until_s: float = 0.0
     done: int = 0
+    assigned_s: float = 0.0
+    """When it was given `job`."""
+    without_s: float | None = None
+    """Since when it says that it is not at `job`."""
+    not_before_s: float = 0.0
+    """It had a job that it could not begin, and is given none before."""
+    not_had: int = 0
+    """How often in a row."""
+    denied_s: float | None = None
+    """Since when it is free and got nothing, though something waits."""
+    examine_at_s: float = 0.0
+    """While it is out: when it is to be examined next."""
+    examined: int = 0
+    """How often it was told to be, since it is out."""
     models: set[str] = field(default_factory=set)
     """What is on it: digests it has announced, and models of trials that it has run."""

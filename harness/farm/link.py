@@ -50,6 +50,12 @@ class Link:
                 f"the hub {self.address.text} cannot be reached: {why[:300]}. Is `harness farm hub` running there, and "
                 "is this machine's certificate of the same farm?"
             ) from None
+        except Exception as error:  # noqa: BLE001  # Dask brings home whatever was raised there, and ours raise nothing
+            why = f"{type(error).__name__}: {str(error)[:300]}"
+            raise HarnessError(f"the hub {self.address.text} failed: {why}") from None
+        if plain is None:
+            # Dask's own way to say that it knows no such operation
+            raise HubUnreachable(f"the hub {self.address.text} is not ready yet, or is no hub of a farm; ask again")
         return answer.read(read_answer(plain))
 
 

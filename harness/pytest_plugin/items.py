@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from harness.core.outcome import Family, Outcome
 from harness.core.phone import Virtual, parse_device_word, with_settings
 from harness.core.record import TrialRecord
 from harness.core.text import printable
-from harness.pytest_plugin.keys import LIVE, WORDS
+from harness.pytest_plugin.keys import LIVE, WORDS, group_marks
 
 NO_DEVICE = "no --device given (try --device=virtual)"
 
@@ -93,7 +94,8 @@ def properties(record: TrialRecord) -> Iterator[tuple[str, object]]:
     for name in PROPERTIES:
         value = getattr(record, name)
         if value is not None:
-            yield name, value
+            # plain, for a worker of pytest-xdist to send
+            yield name, value.value if isinstance(value, Enum) else value
 
 
 def judge(record: TrialRecord) -> None:
@@ -119,7 +121,7 @@ class TrialItem(pytest.Item):
         self.planned = planned
         self.word = word
         self.meter = meter
-        """Of the suite on that device, so the same for all its items."""
+        """Of the suite on that device, so the same for all its items of this process."""
         self.record: TrialRecord | None = None
 
     def setup(self) -> None:
@@ -166,13 +168,17 @@ class SuiteFile(pytest.File):
         live = self.config.stash.get(LIVE, None)
         if live is not None:
             live.check(trials)
-        words: list[str | None] = [_with_settings(word, suite) for word in self.config.stash[WORDS]] or [None]
-        for word in words:
+        asked: list[str | None] = [*self.config.stash[WORDS]] or [None]
+        for asked_word in asked:
+            word = _with_settings(asked_word, suite) if asked_word is not None else None
             suffix = f"[{word}]" if word is not None else ""
             meter = BudgetMeter(suite.budget)
             for planned in trials:
                 name = f"{planned.name}{suffix}"
-                yield TrialItem.from_parent(self, name=name, suite=suite, planned=planned, word=word, meter=meter)
+                item = TrialItem.from_parent(self, name=name, suite=suite, planned=planned, word=word, meter=meter)
+                for mark in group_marks(self.config, asked_word):
+                    item.add_marker(mark)
+                yield item
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> str:  # type: ignore[override]  # pytest allows a str
         if isinstance(excinfo.value, HarnessError):

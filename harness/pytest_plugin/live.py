@@ -33,6 +33,8 @@ class LivePhone:
     results: ResultsAddress
     options: RunOptions
     listener: Listener
+    on_run: Callable[[str], None] = lambda _run_id: None
+    """Told of each run that begins."""
     run_ids: list[str] = field(default_factory=list)
     _stayed_busy: dict[str, LockBusy] = field(default_factory=dict)
     _word: str | None = None
@@ -65,6 +67,7 @@ class LivePhone:
             raise
         self._word, self._conductor = word, conductor
         self.run_ids.append(conductor.run_id)
+        self.on_run(conductor.run_id)
         return conductor
 
     def run_trial(self, word: str, planned: PlannedTrial) -> TrialRecord:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from harness.core.errors import DeviceError, HarnessError, UsageError
 from harness.core.phone import FORMS, AnyAttached, DeviceWord, PhoneFacts, parse_device_word
 from harness.core.record import TrialRecord
 from harness.core.text import printable
-from harness.pytest_plugin.keys import LIVE, WORDS
+from harness.pytest_plugin import several
+from harness.pytest_plugin.keys import CONTROLLER, LIVE, TOLD, WORDS, group_marks
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.live import LivePhone
@@ -27,6 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", action="append", metavar="WORD", default=None, help=f"repeatable: {FORMS}")
     group.addoption(
         "--load-suite", action="append", metavar="FILE", default=None, help="run this suite file as well; repeatable"
+    )
+    group.addoption(
+        "--load-phones",
+        type=int,
+        metavar="N",
+        default=None,
+        help="with -n (pytest-xdist): so many phones share a virtual word's items, at most so many a class's",
     )
     group.addoption("--load-results", metavar="DIR", default=None, help="results folder (default: results)")
     group.addoption(
@@ -82,6 +90,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="compare with these earlier trials: run:ID, build:NAME, a results folder or database, an exported file",
     )
     parser.addini("load_testpaths", "what `pytest --device=…` runs when no path is given", type="args", default=[])
+    parser.addini("load_phones", "with -n: phones that share the items of a virtual word or a class", default="")
     parser.addini("load_results", "results folder", default="results")
     parser.addini("load_runner", "runner app, or apps", type="args", default=["auto"])
     parser.addini("load_transport", "client library that does what it can on the phone", default="auto")
@@ -95,10 +104,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("load_lease_wait", "seconds to wait for a phone that another process uses", default="")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    # a wrapper: before xdist makes its own choice
+    if config.getoption("--device") and not several.is_worker(config):
+        several.choose_distribution(config)
+    return (yield)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    words: list[str] = config.getoption("--device") or []
     try:
-        words = _expanded([parse_device_word(word) for word in words], words)
+        words = _words(config)
     except (UsageError, DeviceError) as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[WORDS] = words
@@ -108,6 +124,30 @@ def pytest_configure(config: pytest.Config) -> None:
     config.args += config.getoption("--load-suite") or []
     if words:
         _prepare_live(config)
+
+
+def _words(config: pytest.Config) -> list[str]:
+    """The device words; of several processes the controller reads them, and the workers are told."""
+    texts: list[str] = config.getoption("--device") or []
+    words = [parse_device_word(text) for text in texts]
+    phones = several.phones_limit(config)
+    if not texts:
+        return []
+    if several.is_worker(config):
+        config.stash[TOLD] = told = several.told(config)
+        config.pluginmanager.register(told, several.PLUGIN)
+        told.mind_interrupts()
+        return told.words
+    if not several.asked_for(config):
+        return _expanded(words, texts)
+    import asyncio
+
+    from harness.pytest_plugin.seats import seats_of
+
+    seats = asyncio.run(seats_of(words, texts, phones))
+    config.stash[CONTROLLER] = controller = several.Controller(config, seats)
+    config.pluginmanager.register(controller, several.PLUGIN)
+    return list(seats)
 
 
 def _expanded(words: list[DeviceWord], texts: list[str]) -> list[str]:
@@ -148,6 +188,11 @@ def _prepare_live(config: pytest.Config) -> None:
         lease_wait_s=lease_wait_s,
         build=config.getoption("--load-build") or config.getini("load_build") or None,
     )
+    told = config.stash.get(TOLD, None)
+    if told is not None:
+        # judged is once, by the controller
+        config.stash[LIVE] = LivePhone(results, options, TerminalListener(config), told.tell_run)
+        return
     _prepare_judge(config, results)
     config.stash[LIVE] = LivePhone(results, options, TerminalListener(config))
 
@@ -203,7 +248,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if DEVICE_FIXTURE in metafunc.fixturenames:
         words: list[str | None] = [*metafunc.config.stash[WORDS]] or [None]
         ids = [word if word is not None else "no-device" for word in words]
-        metafunc.parametrize(DEVICE_FIXTURE, words, ids=ids, indirect=True, scope="session")
+        params = [pytest.param(word, marks=group_marks(metafunc.config, word)) for word in words]
+        metafunc.parametrize(DEVICE_FIXTURE, params, ids=ids, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -251,6 +297,9 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     live = _live(session.config)
     if live is not None:
         live.close()
+        controller = session.config.stash.get(CONTROLLER, None)
+        if controller is not None:
+            live.run_ids += controller.run_ids
         _judge(session, live)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -19,11 +21,14 @@ class TerminalListener(Listener):
 
     def note(self, text: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None:  # in a worker of xdist
-            return
         capture = self._config.pluginmanager.get_plugin("capturemanager")
         # the line comes while a test is set up, when what is written to the terminal is captured too
         with nullcontext() if capture is None else capture.global_and_fixture_disabled():
+            if reporter is None:
+                # in a worker of xdist, whose stdout leads nowhere and whose stderr is the terminal
+                sys.stderr.write(f"[{os.environ.get('PYTEST_XDIST_WORKER')}] {text}\n")
+                sys.stderr.flush()
+                return
             reporter.ensure_newline()
             reporter.write_line(text)
             reporter.flush()

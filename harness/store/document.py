@@ -16,12 +16,34 @@ from harness.core.outcome import EvidenceKind
 from harness.core.record import record_columns
 from harness.core.telemetry import READING_COLUMNS
 from harness.store.exchange.merge import LOCK_NAME as EXCHANGE_LOCK
+from harness.store.farm_hold import LOCK_NAME as FARM_LOCK
+from harness.store.farm_rows import Kept, RunStanding, TrialStanding
 from harness.store.neighbours import LOCK_NAME as SERVERS_LOCK
 from harness.store.neighbours import NOTE
-from harness.store.schema import ITEM_TYPES, RECORD_TYPES, SCHEMA_VERSION, claims, confirmations, meta, triage
+from harness.store.schema import (
+    ITEM_TYPES,
+    RECORD_TYPES,
+    SCHEMA_VERSION,
+    claims,
+    confirmations,
+    deliveries,
+    farm_phones,
+    farm_runs,
+    farm_trials,
+    meta,
+    triage,
+)
 from harness.store.versions import revisions
 
-_TYPE_NAMES = {str: "text", bool: "true or false", int: "integer", float: "number", dict: "object", tuple: "list"}
+_TYPE_NAMES = {
+    object: "object",
+    str: "text",
+    bool: "true or false",
+    int: "integer",
+    float: "number",
+    dict: "object",
+    tuple: "list",
+}
 
 _READINGS = {
     "source": ("`app`: the runner's sampling thread; `host`: the phone's system monitor.", ""),
@@ -127,6 +149,60 @@ _TABLES: dict[Table, tuple[str, dict[str, str]]] = {
             "at": "When; ISO 8601, UTC.",
         },
     ),
+    farm_runs: (
+        "What a farm's hub was given to run, a row a target; the trials' own records have the same `run_id`.",
+        {
+            "run_id": "The run.",
+            "suite": "Name of the suite.",
+            "suite_digest": "As in `trials`.",
+            "suite_text": "The suite, as it was submitted.",
+            "base": "The suite file's folder where it was submitted from.",
+            "target": "Which phones run it: a UDID, `class:iPhone17,1`, or the word of virtual phones.",
+            "priority": "The higher goes first.",
+            "attempts": "At most, at each trial.",
+            "options": "How its trials are run, beside what the suite says.",
+            "submitted_by": "`user@host`.",
+            "submitted_at": "When; ISO 8601, UTC.",
+            "state": f"{_choice(RunStanding)}.",
+            "ended_at": "When it was done or cancelled; null: it is not.",
+            "planned_s": "How long it was to take, in seconds, as told when it was submitted; null: nothing was known.",
+        },
+    ),
+    farm_trials: (
+        "How each trial of those runs stands. A record becomes a trial's result only while its attempt is under way.",
+        {
+            "run_id": "The run.",
+            "case": "As in `trials`.",
+            "ordinal": "As in `trials`.",
+            "number": "Place in the suite's order, from 1.",
+            "attempt": "The attempt that is under way or gave the result; of a waiting trial the next one.",
+            "state": f"{_choice(TrialStanding)}.",
+            "phone": "Where it runs or ran; null: nowhere yet.",
+            "host": "Whose phone that is.",
+            "trial_id": "Of the record that is its result; null: it has none.",
+            "reason": "Why it waits again, or was given up; empty: neither.",
+            "changed_at": "When the row was last changed; ISO 8601, UTC.",
+        },
+    ),
+    farm_phones: (
+        "What a farm's hub was told of phones and hosts, or found: it outlives the hub's process.",
+        {
+            "phone": "The phone, or the host.",
+            "drained": "By whom and why it takes no more trials; null: it does.",
+            "out": "Why it takes none until it passes `harness doctor`; null: it does.",
+            "reserved_until": "ISO 8601, UTC; null: it is not reserved.",
+            "reserved_by": "For whom; empty: nobody.",
+            "reason": "Of the reservation, if one was given.",
+        },
+    ),
+    deliveries: (
+        "Of a host of a farm: its trials that the hub has. Done trials without a row here are still to be delivered.",
+        {
+            "trial_id": "The trial.",
+            "delivered_at": "When the hub said so; ISO 8601, UTC.",
+            "kept": f"As what the hub keeps it: {_choice(Kept)}.",
+        },
+    ),
     revisions: (
         "Alembic's own note of the version, changed together with `meta`.",
         {"version_num": "The version, as text."},
@@ -154,7 +230,7 @@ Made by `python -m harness.store.document`; schema version {SCHEMA_VERSION}. The
 | `notified.json`, `.notify.lock` | what a webhook was told (`harness verdicts notify`) |
 | `.runs/<run>.now` | what a run is at just now; goes with it |
 | `.owners/`, `.runs/`, `.lock`, `.place.lock` | locks: who is at work. Worth nothing once all have ended |
-| `{SERVERS_LOCK}`, `{EXCHANGE_LOCK}` | likewise |
+| `{SERVERS_LOCK}`, `{EXCHANGE_LOCK}`, `{FARM_LOCK}` | likewise; the last is the farm's hub's |
 
 Null means *not known*: the platform has no such figure, or the trial ended before. It is never 0, and 0 is never null.
 Numbers that are not numbers (NaN, infinity) are refused. In pandas null is `pandas.NA`; no column holds NaN.

@@ -20,7 +20,7 @@ from harness.core.telemetry import Cut, HostStep, Notice, Phase, SampleGap
 from harness.core.units import INT64_MAX, INT64_MIN
 from harness.store.errors import StoreError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of `TrialRecord`'s fields or of the tables below."""
 
 TRIAL_ID = re.compile(r"[0-9A-Za-z-]{1,128}\Z")
@@ -127,6 +127,64 @@ confirmations = Table(
     Column("at", _TEXT, nullable=False),
 )
 """What an interleaved re-run of the last good build against the first bad one has said; `run_id` is the re-run's."""
+
+farm_runs = Table(
+    "farm_runs",
+    metadata,
+    Column("run_id", _TEXT, primary_key=True),
+    Column("suite", _TEXT, nullable=False),
+    Column("suite_digest", _TEXT, nullable=False),
+    Column("suite_text", _TEXT, nullable=False),
+    Column("base", _TEXT, nullable=False),
+    Column("target", _TEXT, nullable=False),
+    Column("priority", BigInteger, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("options", JSON(none_as_null=True), nullable=False),
+    Column("submitted_by", _TEXT, nullable=False),
+    Column("submitted_at", _TEXT, nullable=False),
+    Column("state", _TEXT, nullable=False),
+    Column("ended_at", _TEXT, nullable=True),
+    Column("planned_s", Double, nullable=True),
+)
+"""Suites that a farm's hub was given, a row a target; written by the hub alone, like the two tables below."""
+
+farm_trials = Table(
+    "farm_trials",
+    metadata,
+    Column("run_id", _TEXT, primary_key=True),
+    Column("case", _TEXT, primary_key=True),
+    Column("ordinal", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("attempt", BigInteger, nullable=False),
+    Column("state", _TEXT, nullable=False),
+    Column("phone", _TEXT, nullable=True),
+    Column("host", _TEXT, nullable=True),
+    Column("trial_id", _TEXT, nullable=True),
+    Column("reason", _TEXT, nullable=False),
+    Column("changed_at", _TEXT, nullable=False),
+)
+"""How each trial of those runs stands. Its attempt is the fence: only that one's record becomes the trial's result."""
+
+farm_phones = Table(
+    "farm_phones",
+    metadata,
+    Column("phone", _TEXT, primary_key=True),
+    Column("drained", _TEXT, nullable=True),
+    Column("out", _TEXT, nullable=True),
+    Column("reserved_until", _TEXT, nullable=True),
+    Column("reserved_by", _TEXT, nullable=False),
+    Column("reason", _TEXT, nullable=False),
+)
+"""What has been said of phones, and has to outlive the hub's process."""
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("trial_id", _TEXT, primary_key=True),
+    Column("delivered_at", _TEXT, nullable=False),
+    Column("kept", _TEXT, nullable=False),
+)
+"""Of a host's own results: trials that the hub of its farm has."""
 
 
 def record_to_row(record: TrialRecord) -> dict[str, Any]:

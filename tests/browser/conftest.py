@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.bench.demo.events import FEWEST_NIGHTS
 from tests.browser.chromium import NoChromium, chromium
 from tests.demo_site import DemoSite, demo_site
 
@@ -27,7 +28,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoSite:
-    """The same for every process of pytest-xdist, whose folders lie in one."""
+    """The same for every process of pytest-xdist, whose folders lie in one. All that is planted, in few nights."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if base.name.startswith("popen-") else base
-    return demo_site(Path(shared) / "demo-site")
+    return demo_site(Path(shared) / "demo-site", FEWEST_NIGHTS)

@@ -39,8 +39,8 @@ _MARK = """
 """
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("theme", THEMES)
+# contrast is of the theme and layout of the width, so each is looked at once
+@pytest.mark.parametrize(("theme", "width"), list(zip(THEMES, WIDTHS, strict=True)))
 @pytest.mark.parametrize("kind", PAGE_KINDS)
 def test_page_is_quiet_narrow_and_accessible(
     demo: DemoSite, browser: Browser, kind: str, theme: str, width: int

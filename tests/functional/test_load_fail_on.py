@@ -1,11 +1,12 @@
 """pytest's `--load-fail-on` and `--load-baseline`: a real session on a virtual phone beside SIMULATED earlier nights.
 
-The earlier nights are copies of records of a real session with other figures and other dates, so that they are of the
+The earlier nights are copies of records of a real run with other figures and other dates, so that they are of the
 same identity; they live in the test's own results only.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -16,6 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.bench.conductor import run_suite
+from harness.bench.listener import Listener
+from harness.bench.suite import load_suite
+from harness.core.phone import Virtual
 from harness.core.record import TrialRecord
 from harness.store.database import ResultStore
 from harness.store.schema import record_to_row, trials
@@ -37,7 +42,7 @@ max_tokens = 128
 
 @dataclass(frozen=True)
 class Session:
-    """Where sessions run, and the records of one."""
+    """Where sessions run, and the records of a run of the same suite."""
 
     folder: Path
     environment: dict[str, str]
@@ -82,14 +87,14 @@ class Session:
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory, models_cache: Path) -> Session:
     folder = tmp_path_factory.mktemp("watched")
-    (folder / "watched.toml").write_text(SUITE)
+    file = folder / "watched.toml"
+    file.write_text(SUITE)
     environment = {"XDG_STATE_HOME": str(folder / "state"), "XDG_CACHE_HOME": str(models_cache)}
-    first = Session(folder, environment, ())
-    done = first.run(folder / "first", "--load-fail-on=regression")
-    assert done.returncode == 0, done.stdout
-    assert "1 of 6 nights that a level takes" in done.stdout, "too little to judge by is said"
-    with ResultStore.open_existing(folder / "first") as store:
-        return replace(first, records=tuple(store.trials()))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        first = asyncio.run(run_suite(load_suite(file), Virtual(), folder / "first", Listener()))
+    return Session(folder, environment, first.records)
 
 
 def test_the_nights_before_judge(session: Session, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +23,41 @@ from tests.functional.killed_runs import KilledRun
 
 Eventually = Callable[[Callable[[], object]], None]
 LIMIT_S = 240
+HOLD_MS = 100_000
+
+
+@contextmanager
+def running(run: KilledRun) -> Iterator[subprocess.Popen[str]]:
+    process = run.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+        run.wait_until_gone()
+
+
+@pytest.fixture
+def short_run(tmp_path: Path, models_cache: Path) -> KilledRun:
+    """Two trials of a small model, each held loaded for a while, so that it can be looked at."""
+    return KilledRun(tmp_path, trials=1, hold_ms=4_000, models_cache=models_cache)
 
 
 @pytest.fixture
 def slow_run(tmp_path: Path, models_cache: Path) -> KilledRun:
-    """Four trials of a small model, each held loaded for a while, so that it can be looked at."""
-    return KilledRun(tmp_path, trials=2, hold_ms=4_000, models_cache=models_cache)
+    """Four trials that are held for longer than anybody looks."""
+    return KilledRun(tmp_path, trials=2, hold_ms=HOLD_MS, models_cache=models_cache)
 
 
-@pytest.fixture
-def process(slow_run: KilledRun) -> Iterator[subprocess.Popen[str]]:
-    running = slow_run.start()
-    try:
-        yield running
-    finally:
-        running.kill()
-        running.wait()
-        assert running.stderr is not None
-        running.stderr.close()
-        slow_run.wait_until_gone()
+@pytest.fixture(scope="module")
+def looked_at(tmp_path_factory: pytest.TempPathFactory, models_cache: Path) -> Iterator[KilledRun]:
+    """A slow run that is in progress, for all who only look."""
+    run = KilledRun(tmp_path_factory.mktemp("looked-at"), trials=2, hold_ms=HOLD_MS, models_cache=models_cache)
+    with running(run) as process:
+        yield run
+        assert process.poll() is None, "who looks does not disturb"
 
 
 def watch(results: Path, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -53,15 +70,17 @@ def look(results: Path) -> Progress:
         return ProgressReader(store).read()
 
 
-def test_watch_follows_a_run_to_its_end(slow_run: KilledRun, process: subprocess.Popen[str]) -> None:
-    watched = watch(slow_run.results, "--json", f"--wait={LIMIT_S}")
+def test_watch_follows_a_run_to_its_end(short_run: KilledRun) -> None:
+    with running(short_run) as process:
+        watched = watch(short_run.results, "--json", f"--wait={LIMIT_S}")
+        assert process.wait(LIMIT_S) == 0
     assert watched.returncode == 0, watched.stderr
     told: list[dict[str, Any]] = [json.loads(line) for line in watched.stdout.splitlines()]
     assert told[0]["change"] == "run"
-    assert (told[-1]["change"], told[-1]["state"], told[-1]["done"], told[-1]["total"]) == ("run_state", "ended", 4, 4)
+    assert (told[-1]["change"], told[-1]["state"], told[-1]["done"], told[-1]["total"]) == ("run_state", "ended", 2, 2)
     ends = [one["trial"] for one in told if one["change"] == "trial_ended"]
-    assert [end["outcome"] for end in ends] == ["loaded"] * 4
-    records = {record.trial_id: record for record in slow_run.records()}
+    assert [end["outcome"] for end in ends] == ["loaded"] * 2
+    records = {record.trial_id: record for record in short_run.records()}
     assert {end["trial_id"] for end in ends} == set(records)
     memory = [one["trial"] for one in told if one["change"] == "memory"]
     assert memory, "of a trial that is held for four seconds its stream tells something"
@@ -70,18 +89,20 @@ def test_watch_follows_a_run_to_its_end(slow_run: KilledRun, process: subprocess
         assert 0 < one["memory"]["footprint_bytes"] <= one["memory"]["peak_footprint_bytes"]
         assert one["memory"]["peak_footprint_bytes"] <= (record.peak_footprint_bytes or 0)
         assert one["memory"]["limit_bytes"] == record.footprint_limit_bytes
-    assert process.wait(LIMIT_S) == 0
 
     # afterwards there is nothing to follow, and both faces tell of the newest run
-    again = watch(slow_run.results)
+    again = watch(short_run.results)
     assert (again.returncode, again.stderr) == (0, "nothing is in progress\n")
-    assert "ended, 4 of 4 trials: 4 × loaded" in again.stdout
+    assert "ended, 2 of 2 trials: 2 × loaded" in again.stdout
     assert "\x1b" not in again.stdout, "no terminal, no control characters"
 
 
-def test_a_killed_run_is_gone_and_not_running_for_ever(
-    slow_run: KilledRun, process: subprocess.Popen[str], eventually: Eventually
-) -> None:
+def test_a_killed_run_is_gone_and_not_running_for_ever(slow_run: KilledRun, eventually: Eventually) -> None:
+    with running(slow_run) as process:
+        _killed_while_followed(slow_run, process, eventually)
+
+
+def _killed_while_followed(slow_run: KilledRun, process: subprocess.Popen[str], eventually: Eventually) -> None:
     eventually(
         lambda: slow_run.trial_ids() and any(run.now and run.now[0].memory for run in look(slow_run.results).runs)
     )
@@ -121,10 +142,10 @@ def test_a_killed_run_is_gone_and_not_running_for_ever(
     assert "--resume" in watch(slow_run.results, "--once").stdout
 
 
-def test_a_terminal_gets_a_picture(slow_run: KilledRun, process: subprocess.Popen[str], eventually: Eventually) -> None:
-    eventually(lambda: slow_run.trial_ids() and look(slow_run.results).in_progress)
+def test_a_terminal_gets_a_picture(looked_at: KilledRun, eventually: Eventually) -> None:
+    eventually(lambda: looked_at.trial_ids() and look(looked_at.results).in_progress)
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "harness.cli", "watch", f"--results={slow_run.results}"]
+    command = [sys.executable, "-m", "harness.cli", "watch", f"--results={looked_at.results}"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
     follower = subprocess.Popen(command, stdout=slave, stderr=slave, env=environment)
     os.close(slave)
@@ -138,14 +159,11 @@ def test_a_terminal_gets_a_picture(slow_run: KilledRun, process: subprocess.Pope
         os.close(master)
     assert follower.returncode == 130
     assert b"\x1b[" in drawn
-    assert process.poll() is None, "who looks does not disturb"
 
 
-def test_the_live_page_tells_of_a_run(
-    slow_run: KilledRun, process: subprocess.Popen[str], eventually: Eventually
-) -> None:
-    eventually(lambda: slow_run.trial_ids() and look(slow_run.results).in_progress)
-    command = [sys.executable, "-m", "harness.cli", "report", "--serve", f"--results={slow_run.results}"]
+def test_the_live_page_tells_of_a_run(looked_at: KilledRun, eventually: Eventually) -> None:
+    eventually(lambda: looked_at.trial_ids() and look(looked_at.results).in_progress)
+    command = [sys.executable, "-m", "harness.cli", "report", "--serve", f"--results={looked_at.results}"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
     try:

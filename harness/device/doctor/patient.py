@@ -71,6 +71,10 @@ class Patient:
                 await self.tidy_up()
             await self._stack.aclose()
 
+    def take(self, reserved: ReservedPhone) -> None:
+        """Examines a phone that the caller holds already, and goes on holding."""
+        self._reserved = reserved
+
     async def reserve(self) -> ReservedPhone:
         """The phone, leased. Raises PhoneNotFound, LockBusy, UsageError, StepError."""
         if self._reserved is None:

@@ -1,4 +1,4 @@
-"""Ways from each released schema of the database to the next, as Alembic's revisions `1` to `4`.
+"""Ways from each released schema of the database to the next, as Alembic's revisions `1` to `5`.
 
 The program runs them itself, inside a transaction of the caller's; there is no configuration file. What is here is
 frozen: a revision says what a version was, whatever the record's fields become later.

@@ -29,3 +29,14 @@ def test_a_baseline_of_other_cases_is_no_pass(tmp_path: Path, asked: tuple[FailO
     assert said == (
         [f"run {before}: no case of this session is in the baseline, so nothing was judged"] if asked else []
     )
+
+
+@pytest.mark.parametrize(("asked", "fails"), [(FailOn.REGRESSION, False), (FailOn.MISSING, True)])
+def test_one_night_is_too_little_to_judge_by(tmp_path: Path, asked: FailOn, fails: bool) -> None:
+    with ResultStore.open(tmp_path) as store, store.writing() as connection:
+        records = SimulatedHistory().records([SimulatedNight()])
+        connection.execute(trials.insert(), [record_to_row(record) for record in records])
+    judged = SessionJudge(frozenset([asked]), None).judge(ResultsAddress(tmp_path), [records[0].run_id])
+    assert judged is not None
+    assert any("1 of 6 nights that a level takes" in cell for row in judged.rows for cell in row)
+    assert bool(judged.failing) is fails

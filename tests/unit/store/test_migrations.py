@@ -23,21 +23,32 @@ from harness.store import versions
 from harness.store.address import DATABASE_NAME, ResultsAddress
 from harness.store.connections import Access, postgresql_engine, sqlite_engine
 from harness.store.database import ResultStore
+from harness.store.deliveries import undelivered
 from harness.store.errors import StoreError
+from harness.store.farm_ledger import FarmLedger
 from harness.store.migrations import BASE, upgrade
+from harness.store.owner import PLACE_FILE
 from harness.store.salvage import salvage
-from harness.store.schema import SCHEMA_VERSION, metadata
+from harness.store.schema import SCHEMA_VERSION, metadata, record_to_row, trials
 from harness.store.telemetry import read_parquet
+from harness.store.triage import confirmations, triage_notes
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "results"
-OLD = ["v1", "v2", "v3"]
+OLD = ["v1", "v2", "v3", "v4"]
 PROCESS_LIMIT_S = 120
 
 SALVAGED = "before the trial ended; recovered"
 
 
 def copy_of(version: str, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(FIXTURES / version, tmp_path / version))
+    folder = Path(shutil.copytree(FIXTURES / version, tmp_path / version))
+    with closing(sqlite3.connect(f"file:{folder / DATABASE_NAME}?mode=ro&immutable=1", uri=True)) as connection:
+        claims = connection.execute("SELECT * FROM claims").fetchall()
+    for _, _, *place in claims:
+        # a version that keeps the folder's id there has it in the folder, too
+        if place:
+            (folder / PLACE_FILE).write_text(place[0])
+    return folder
 
 
 def rows(database: Path) -> dict[str, dict[str, Any]]:
@@ -96,9 +107,8 @@ def test_what_a_new_column_says_of_an_old_trial_is_true(version: str, tmp_path: 
     with ResultStore.open(copy_of(version, tmp_path)) as store:
         records = store.trials()
     assert {(record.attempt, record.copies, record.app_variant) for record in records} == {(1, 1, "plain")}
-    assert {(record.build, record.arm, record.host_name, record.files_removed_at) for record in records} == {
-        (None,) * 4
-    }
+    assert {(record.build, record.arm, record.files_removed_at) for record in records} == {(None,) * 3}
+    assert {record.host_name for record in records} == {"host" if version == "v4" else None}
     cut = {record.reason for record in records if record.cut_short}
     assert len(cut) == 2
     assert all(reason == "trial: interrupted" or SALVAGED in str(reason) for reason in cut)
@@ -141,6 +151,7 @@ EARLY = {
     "v1": ["battery_celsius"],
     "v2": ["prewarm", "prewarm_chunk_bytes", "warmup", "guard_reserve_bytes"],
     "v3": ["cut_short", "copies", "prediction_calibration", "notices"],
+    "v4": [],
 }
 
 
@@ -202,7 +213,7 @@ def details(connection: Connection) -> set[tuple[Any, ...]]:
 
 
 def test_postgresql_is_migrated_from_version_1(postgresql_url: str, tmp_path: Path) -> None:
-    # no released harness has kept version 1 there; a version 5 will be migrated in the same way
+    # no released harness has kept version 1 there; later ones are migrated in the same way
     address = ResultsAddress(tmp_path, postgresql_url)
     engine = postgresql_engine(address, read_only=False)
     old = rows(FIXTURES / "v1" / DATABASE_NAME)
@@ -220,6 +231,48 @@ def test_postgresql_is_migrated_from_version_1(postgresql_url: str, tmp_path: Pa
         assert store.trials() == other.trials()
         with store.reading() as reading:
             assert differences(reading) == []
+
+
+def test_postgresql_is_migrated_from_version_4_with_its_rows(postgresql_url: str, tmp_path: Path) -> None:
+    address = ResultsAddress(tmp_path, postgresql_url)
+    engine = postgresql_engine(address, read_only=False)
+    with ResultStore.open_existing(FIXTURES / "v4") as old:
+        records = old.trials()
+    with engine.begin() as connection:
+        upgrade(connection, BASE, "", target="4")
+        # the record's columns are still those of version 4
+        connection.execute(trials.insert(), [record_to_row(record) for record in records])
+        connection.execute(text("INSERT INTO meta VALUES ('schema_version', '4')"))
+    engine.dispose()
+    with pytest.raises(StoreError, match=r"has schema version 4.*the next harness run .* does"):
+        ResultStore.open_existing(address)
+    with ResultStore.open(address) as store:
+        assert store.trials() == records
+        assert FarmLedger(store).runs() == []
+        with store.reading() as reading:
+            assert differences(reading) == []
+
+
+def test_version_4_has_run_nothing_in_a_farm(tmp_path: Path) -> None:
+    with ResultStore.open(copy_of("v4", tmp_path)) as store:
+        assert [(note.state, note.author) for note in triage_notes(store)] == [("acknowledged", "author")]
+        assert [note.result for note in confirmations(store)] == ["refuted"]
+        assert (FarmLedger(store).runs(), FarmLedger(store).phones()) == ([], [])
+        assert {one.trial_id for one in undelivered(store)} == set(store.trial_ids(state="done"))
+
+
+def test_a_farm_of_version_5_is_as_it_was_kept() -> None:
+    with ResultStore.open_existing(FIXTURES / "v5") as store:
+        ledger = FarmLedger(store)
+        [run] = ledger.runs(state="done")
+        first, second = ledger.trials(run.run_id)
+        [phone] = ledger.phones()
+        to_deliver = [one.trial_id for one in undelivered(store)]
+        done = store.trial_ids(state="done")
+    assert (run.options, run.planned_s, run.attempts) == ({"build": None}, 2.5, 3)
+    assert (first.state, first.trial_id, second.state, second.attempt) == ("done", done[0], "given_up", 3)
+    assert (phone.drained, phone.out, phone.reserved_by) == (None, "three strikes", "author")
+    assert to_deliver == done[1:]
 
 
 def test_a_newer_database_is_left_untouched_with_its_log(tmp_path: Path) -> None:

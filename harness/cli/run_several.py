@@ -1,0 +1,167 @@
+"""`harness run` on several phones of this machine at once: one live table, then a table and pages for each run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from harness.cli import exits
+from harness.cli.console import talk
+from harness.cli.farm_run import exit_code, follow_to_the_end, for_machines, print_summary, submitted_line
+from harness.cli.run_display import RunDisplay
+from harness.core.phone import DeviceWord, parse_device_word, with_settings
+from harness.store.address import Results, address_of
+
+if TYPE_CHECKING:
+    from harness.bench.run_options import RunOptions
+    from harness.bench.suite import Suite
+    from harness.farm.client import FarmResult, News
+    from harness.farm.local import LocalFarm
+    from harness.farm.local_phones import Share
+    from harness.report.run_pages import Drawn
+
+
+@dataclass
+class Several:
+    """A `harness run` on several phones."""
+
+    suite: Suite
+    suite_file: Path
+    shares: Sequence[Share]
+    results: Results
+    options: RunOptions
+    attempts: int
+    resume: bool
+    as_json: bool
+    run_ids: list[str] = field(default_factory=list)
+    """Of the runs that have begun: kept here, for Ctrl-C ends the event loop."""
+
+    def words_of(self, told: Sequence[dict[str, Any]]) -> list[DeviceWord]:
+        """For each run's data the device word by which a phone of it is opened again."""
+        by_phone = {word.text: word for share in self.shares for word in (share.word, *share.phones)}
+        only = self.shares[0].word
+        found = []
+        for one in told:
+            target = str(one["target"])
+            # a virtual phone of its own is told by its UDID here, and lives no more
+            found.append(by_phone.get(target) or (only if "@" in target else parse_device_word(target)))
+        return found
+
+
+def run_several(several: Several) -> tuple[int, list[dict[str, object]]]:
+    """The exit code, and each run for machines. Raises HarnessError's kin when it cannot begin."""
+    several.shares = [_with_settings(share, several.suite) for share in several.shares]
+    try:
+        results = asyncio.run(_run(several))
+    except KeyboardInterrupt:
+        talk(
+            "interrupted; the apps on the phones have been ended, what was recorded is kept in "
+            f"{address_of(several.results).text}; go on with the same command and --resume"
+        )
+        return exits.INTERRUPTED, []
+    code, told = 0, []
+    for result in results:
+        drawn = _draw(several, result)
+        if not several.as_json and drawn is not None:
+            _print(several, result)
+            talk(f"this run alone: {drawn.run_page}")
+        told.append(for_machines(result, drawn))
+        code = max(code, exit_code(result))
+    if not several.as_json and (drawn_at := [one["report"] for one in told if one["report"] is not None]):
+        typer.echo(f"report: {drawn_at[-1]}")
+    return code, told
+
+
+def _with_settings(share: Share, suite: Suite) -> Share:
+    """The suite's settings of virtual phones are a part of the phones; UsageError for a physical one."""
+
+    def of(word: DeviceWord) -> DeviceWord:
+        return with_settings(word, suite.virtual)
+
+    return replace(share, word=of(share.word), phones=tuple(map(of, share.phones)))
+
+
+async def _run(several: Several) -> list[FarmResult]:
+    from harness.farm.local import Patience, open_local, unfinished
+
+    restore = []
+    if several.resume:
+        restore = await asyncio.to_thread(unfinished, several.results, several.suite.digest)
+    opening = open_local(several.results, several.shares, several.options, talk, [run.run_id for run in restore])
+    async with opening as farm:
+        left = list(several.shares)
+        if several.resume:
+            left = _resumed(several, farm, {run.run_id: run.target for run in restore})
+        await _submit(several, farm, left)
+        patience = Patience(several.options.lease_wait_s)
+
+        def check(news: News) -> None:
+            farm.check()
+            patience.check(news)
+
+        return await follow_to_the_end(farm.link, several.run_ids, check)
+
+
+def _resumed(several: Several, farm: LocalFarm, targets: dict[str, str]) -> list[Share]:
+    """Goes on with what these phones may run; the shares that nothing was left of, to be run anew."""
+    names = {phone.phone for phone in farm.phones}
+    left = list(several.shares)
+    for run_id, target in targets.items():
+        share = next((one for one in left if target == one.word.text), None)
+        share = share or next((one for one in left if target in names and one.each), None)
+        if share is None:
+            talk(f"run {run_id} is left alone: it is for {target}, which is not among these phones")
+            continue
+        talk(f"run {run_id} on {target} goes on")
+        several.run_ids.append(run_id)
+        if target == share.word.text:
+            left.remove(share)
+    # of phones that each run the whole suite, those goes on that were cut short
+    left = [one for one in left if not (one.each and any(targets[run_id] in names for run_id in several.run_ids))]
+    for share in left:
+        talk(f"nothing to resume on {share.word.text}: no unfinished run of this suite; a new run begins")
+    return left
+
+
+async def _submit(several: Several, farm: LocalFarm, shares: Sequence[Share]) -> None:
+    from harness.farm.client import submission_of, submit
+    from harness.farm.wish import Wish
+
+    for share in shares:
+        wish = Wish((share.word.text,), several.options, attempts=several.attempts, each=share.each)
+        with RunDisplay() as display:
+            submission, uploads = await asyncio.to_thread(
+                submission_of, several.suite, several.suite_file, wish, display.step, own_paths=True
+            )
+        submitted = await submit(farm.link, submission, uploads, lambda what, done, total: None)
+        for note in submitted.notes:
+            talk(note)
+        for run in submitted.runs:
+            several.run_ids.append(run.run_id)
+            talk(submitted_line(run))
+
+
+def _draw(several: Several, result: FarmResult) -> Drawn | None:
+    if not result.counted:
+        return None
+    from harness.report.run_pages import draw_after_run
+
+    with RunDisplay() as display:
+        display.step("draw the report", 0, 1)
+        drawn = draw_after_run(several.results, result.view.run_id)
+        display.step("draw the report", 1, 1)
+    return drawn
+
+
+def _print(several: Several, result: FarmResult) -> None:
+    from harness.report.table import summary_table
+    from harness.store.database import ResultStore
+
+    with ResultStore.open(several.results) as store:
+        rows = [row.cells for row in summary_table(store.frame(run_id=result.view.run_id))]
+    print_summary(result, rows)

@@ -1,0 +1,224 @@
+"""The hub: Dask's scheduler, the coordinator and the store in one process, and one port for all.
+
+A host needs to reach the hub, and nobody has to reach a host. One hub has a database at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client, Scheduler, wait
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from harness.core.errors import HarnessError
+from harness.farm.address import Certificates, FarmAddress
+from harness.farm.blobs import Arrivals, Blobs
+from harness.farm.coordinator import Coordinator, Tell, WorkerAway
+from harness.farm.dask_settings import NO_DASHBOARD, PHONE_RESOURCE, security_of, set_dask
+from harness.farm.intake import Intake
+from harness.farm.operations import Operations
+from harness.farm.tasks import REPORT_TOPIC, run_trial
+from harness.store.address import Results
+from harness.store.database import ResultStore
+from harness.store.farm_ledger import FarmLedger
+
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared with, to say which names clients use
+TIDY_EVERY_S = 3600.0
+CLOSE_LIMIT_S = 10.0
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HubOptions:
+    results: Results
+    listen: FarmAddress
+    """Port 0: any that is free."""
+    certificates: Certificates | None = None
+    """None for `tcp://`."""
+    own_paths: bool = False
+    """Whether paths in suites mean the same on hub and hosts: all are one machine."""
+    restore: tuple[str, ...] | None = None
+    """Of the runs that an earlier hub left active, those that go on; None: all. The others stay as they are."""
+
+
+@dataclass(frozen=True)
+class Hub:
+    """One that runs."""
+
+    address: FarmAddress
+    """By which this machine reaches it; of a hub that listens everywhere with the machine's name."""
+    coordinator: Coordinator
+    scheduler: Scheduler
+
+
+class _Workers(SchedulerPlugin):
+    """Tells the coordinator of workers that have come and that are gone."""
+
+    def __init__(self) -> None:
+        self.coordinator: Coordinator | None = None
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        if self.coordinator is not None:
+            self.coordinator.worker_came(worker)
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, *, stimulus_id: str, **kwargs: Any) -> None:
+        if self.coordinator is not None:
+            self.coordinator.worker_lost(worker)
+
+
+class _Giver:
+    """Gives jobs to workers; one at a time each.
+
+    A job's report comes by the connection that the worker has made. A task's result would be fetched by one to the
+    worker, which a host's firewall need not let in: only its end is waited for.
+    """
+
+    def __init__(self, scheduler: Scheduler, client: Client) -> None:
+        self._scheduler = scheduler
+        self._client = client
+        self._reports: dict[str, object] = {}
+        self._other_events = scheduler.stream_handlers["log-event"]
+        scheduler.stream_handlers["log-event"] = self._event
+
+    def _event(self, topic: object = None, msg: object = None, worker: str = "", **more: Any) -> None:
+        if topic == REPORT_TOPIC:
+            self._reports[worker] = msg
+        else:
+            self._other_events(topic=topic, msg=msg, worker=worker, **more)
+
+    def is_connected(self, worker: str) -> bool:
+        return worker in self._scheduler.workers
+
+    async def give(self, worker: str, plain: dict[str, Any]) -> object:
+        """The job's plain report."""
+        if not self.is_connected(worker):
+            raise WorkerAway(f"its process {worker} is not connected")
+        future = self._client.submit(
+            run_trial,
+            plain,
+            workers=[worker],
+            allow_other_workers=False,
+            resources={PHONE_RESOURCE: 1},
+            pure=False,
+            retries=0,
+        )
+        self._reports.pop(worker, None)
+        try:
+            await wait([future])
+            if future.status == "finished" and worker in self._reports:
+                return self._reports.pop(worker)
+            return await future
+        finally:
+            self._reports.pop(worker, None)
+            future.release()
+
+
+@asynccontextmanager
+async def open_hub(options: HubOptions, tell: Tell) -> AsyncIterator[Hub]:
+    """A hub for the length of the `async with`, in the running loop.
+
+    Raises StoreError (results that cannot be used, or that another hub has), HarnessError when it cannot listen.
+    """
+    set_dask()
+    with ResultStore.open(options.results) as store:
+        ledger = FarmLedger(store)
+        with ledger.held():
+            workers = _Workers()
+            async with _scheduler(options, workers) as scheduler, _client(options, scheduler) as client:
+                giver = _Giver(scheduler, client)
+                coordinator = Coordinator(ledger, giver.give, giver.is_connected, tell)
+                address = _reached_by(options.listen, scheduler)
+                arrivals = Arrivals()
+                intake, blobs = Intake(store, arrivals), Blobs(store.folder, arrivals)
+                operations = Operations(coordinator, intake, blobs, address.text, own_paths=options.own_paths)
+                await coordinator.start(options.restore)
+                # who asks before is told that there is no such operation, which no member is
+                workers.coordinator = coordinator
+                scheduler.handlers.update(operations.handlers())
+                tidying = asyncio.create_task(_tidy_for_ever(operations, tell))
+                try:
+                    yield Hub(address, coordinator, scheduler)
+                finally:
+                    tidying.cancel()
+                    await coordinator.stop()
+
+
+async def serve(options: HubOptions, tell: Tell, ready: Tell) -> None:
+    """A hub until SIGTERM or SIGINT; `ready` gets its address. Raises what `open_hub` does, and why it cannot go on."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    try:
+        async with open_hub(options, tell) as hub:
+            ready(hub.address.text)
+            hub.coordinator.failed.add_done_callback(lambda _: ended.set())
+            await ended.wait()
+            if hub.coordinator.failed.done():
+                hub.coordinator.failed.result()
+            tell("the hub ends; what is under way on the phones goes on, and is delivered when it is back")
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def _scheduler(options: HubOptions, workers: _Workers) -> AsyncIterator[Scheduler]:
+    listen = options.listen
+    try:
+        scheduler = await Scheduler(
+            host=listen.host,
+            port=listen.port,
+            protocol=f"{listen.scheme}://",
+            security=security_of(listen, options.certificates),
+            dashboard=False,
+            dashboard_address=NO_DASHBOARD,
+            plugins=[workers],
+        )
+    except (OSError, RuntimeError) as error:
+        cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
+        raise HarnessError(f"--listen={listen.text}: cannot listen there: {cause}") from error
+    try:
+        yield scheduler
+    finally:
+        workers.coordinator = None
+        with suppress(TimeoutError):
+            await asyncio.wait_for(scheduler.close(), CLOSE_LIMIT_S)
+
+
+@asynccontextmanager
+async def _client(options: HubOptions, scheduler: Scheduler) -> AsyncIterator[Client]:
+    client = await Client(
+        scheduler.address,
+        security=security_of(options.listen, options.certificates),
+        asynchronous=True,
+        set_as_default=False,
+    )
+    try:
+        yield client
+    finally:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(client.close(), CLOSE_LIMIT_S)
+
+
+def _reached_by(listen: FarmAddress, scheduler: Scheduler) -> FarmAddress:
+    host = socket.gethostname() if listen.host in EVERYWHERE else listen.host
+    return FarmAddress(listen.scheme, host, int(scheduler.port))
+
+
+async def _tidy_for_ever(operations: Operations, tell: Tell) -> None:
+    while True:
+        try:
+            if removed := await asyncio.to_thread(operations.tidy):
+                tell(f"removed {len(removed)} old files that nobody asked for")
+        except (OSError, HarnessError) as error:
+            tell(f"old files cannot be removed: {error}")
+        await asyncio.sleep(TIDY_EVERY_S)
