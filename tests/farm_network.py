@@ -27,6 +27,7 @@ from pathlib import Path
 COMMAND_LIMIT_S = 120.0
 END_LIMIT_S = 30.0
 POLL_S = 0.05
+LOG_SHOWN_CHARS = 10_000
 _SWITCH = "switch"
 _WIRE = "wire"
 """A machine's own end of its cable."""
@@ -79,7 +80,9 @@ class Place:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def end(self) -> None:
-        """What was started there: with SIGTERM, and after a while without mercy."""
+        """What was started there: with SIGTERM, and after a while without mercy. Its logs are shown if a test fails."""
+        for path in sorted(self.folder.glob("*.log")):
+            print(f"--- {path.parent.name}/{path.name}\n{self.log(path.name)[-LOG_SHOWN_CHARS:]}")
         for process in reversed(self._started):
             if process.poll() is None:
                 process.terminate()

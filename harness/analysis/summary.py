@@ -43,8 +43,11 @@ def _is_replaced(trials: pd.DataFrame) -> pd.Series[bool]:
     cut_short = trials["cut_short"].astype(bool)
     if not cut_short.any():
         return cut_short
-    latest = trials.groupby(_TRIAL, sort=False, dropna=False)["attempt"].transform("max")
-    return cut_short & (trials["attempt"] < latest).astype(bool)
+    of_trial = [trials[name] for name in _TRIAL]
+    latest = trials["attempt"].groupby(of_trial, sort=False, dropna=False).transform("max")
+    # in a farm an attempt that was given up may come home late, whatever its number
+    whole = (~cut_short).groupby(of_trial, sort=False, dropna=False).transform("any")
+    return cut_short & ((trials["attempt"] < latest).astype(bool) | whole.astype(bool))
 
 
 def _kept(trials: pd.DataFrame, mask: pd.Series[bool]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.cli.console import STDERR, talk
 from harness.core.text import printable
-from harness.report.farm_table import LIVE_HEADINGS, live_rows, run_line
+from harness.report.farm_table import LIVE_HEADINGS, live_rows, one_line, run_line
 
 if TYPE_CHECKING:
     from harness.farm.client import News
@@ -72,7 +72,7 @@ class FarmDisplay:
         target = f"{run.target}  " if self._several else ""
         end = event.outcome or "ended"
         expected = "" if event.expected in (None, event.outcome) else f", expected {event.expected}"
-        text = f": {event.text}" if event.text else ""
+        text = f": {one_line(event.text)}" if event.text else ""
         return f"{target}[{number}/{run.total}] {name}  {event.phone or ''}  {end}{expected}{text}"
 
     def _trouble(self, event: FarmEvent, run: RunView | None) -> str:
@@ -80,7 +80,7 @@ class FarmDisplay:
         what = "" if event.what == "note" else f"{event.what.replace('_', ' ')}: "
         name = "" if event.job is None else f"{event.job.text}  "
         phone = "" if event.phone is None else f"{event.phone}  "
-        return f"{target}{what}{name}{phone}{event.text}"
+        return f"{target}{what}{name}{phone}{one_line(event.text)}"
 
 
 def picture(runs: Iterable[RunView], phones: Iterable[PhoneView]) -> RenderableType:

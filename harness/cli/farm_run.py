@@ -21,7 +21,7 @@ from harness.cli.farm_display import FarmDisplay
 from harness.cli.run_display import RunDisplay
 from harness.core.outcome import Outcome
 from harness.core.text import printable
-from harness.report.farm_table import plan_line, rough_text
+from harness.report.farm_table import one_line, plan_line, rough_text
 
 if TYPE_CHECKING:
     from harness.bench.suite import Suite
@@ -211,4 +211,4 @@ def _tell_given_up(result: FarmResult) -> None:
     for reason, ones in groupby(result.given_up, key=lambda one: one[1]):
         names = [name for name, _ in ones]
         more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-        talk(f"given up, {len(names)} of {result.view.total}: {', '.join(names[:MAX_NAMED])}{more}: {reason}")
+        talk(f"given up, {len(names)} of {result.view.total}: {', '.join(names[:MAX_NAMED])}{more}: {one_line(reason)}")

@@ -99,10 +99,12 @@ class FarmResult:
         for record in self.records:
             key = (record.case, record.ordinal)
             latest[key] = max(latest.get(key, 0), record.attempt)
+        whole = {(record.case, record.ordinal) for record in self.records if not record.cut_short}
         return tuple(
             record
             for record in self.records
-            if record.cut_short and record.attempt < latest[(record.case, record.ordinal)]
+            if record.cut_short
+            and (record.attempt < latest[(record.case, record.ordinal)] or (record.case, record.ordinal) in whole)
         )
 
     @property

@@ -286,6 +286,7 @@ class Coordinator:
 
     async def announce(self, said: Announcement) -> Orders:
         """A phone tells how it is."""
+        self._unconnected.pop(said.worker, None)
         if said.state is PhoneState.FREE and not self._is_connected(said.worker):
             # its connection for jobs comes, or was just lost
             if len(self._unconnected) > MAX_UNCONNECTED:

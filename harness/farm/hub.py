@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from distributed import Client, Scheduler, wait
+from distributed import Client, Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from harness.core.errors import HarnessError
@@ -112,10 +112,14 @@ class _Giver:
         )
         self._reports.pop(worker, None)
         try:
-            await wait([future])
-            if future.status == "finished" and worker in self._reports:
-                return self._reports.pop(worker)
-            return await future
+            # this alone fetches nothing
+            error = await future.exception()
+            if error is not None:
+                # Dask's own word for a cancelled one would look as if we had been cancelled
+                raise error if isinstance(error, Exception) else HarnessError(f"its job was cancelled: {error}")
+            if worker not in self._reports:
+                raise HarnessError(f"{worker}: a job ended without a report")
+            return self._reports.pop(worker)
         finally:
             self._reports.pop(worker, None)
             future.release()

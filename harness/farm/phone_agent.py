@@ -146,7 +146,7 @@ class PhoneAgent:
     def _check_reserved(self) -> None:
         """A farm honours also what its host's own user has reserved: he wants the phone for himself."""
         facts = self._standing.facts
-        reservation = Reservations.shared().of(facts.udid) if facts.kind is PhoneKind.PHYSICAL else None
+        reservation = Reservations.shared().of(facts.udid) if self._standing.is_attached else None
         if reservation is not None:
             raise NotHad(PhoneReserved(f"phone {facts.udid} is reserved by {reservation.text}", None))
 
@@ -192,12 +192,14 @@ class PhoneAgent:
             with suppress(TimeoutError):
                 async with asyncio.timeout(NEWS_S):
                     await self._news.wait()
+            news = self._news.is_set()
             self._news.clear()
             now = time.monotonic()
             if now - looked_s >= ANNOUNCE_S:
                 looked_s = now
                 await self._look()
-            if self._worker is None:
+            # a phone at rest has nothing new to say
+            if self._worker is None or (self._idle.is_set() and not news and now - last_s < ANNOUNCE_S):
                 continue
             said = self._standing.announcement(self._worker)
             if said == last and now - last_s < ANNOUNCE_S:
@@ -205,7 +207,7 @@ class PhoneAgent:
             try:
                 orders = await self._link.ask("announce", said, Orders)
             except HarnessError as error:
-                last = None
+                last, last_s = None, 0.0
                 self._tell_change("announce", str(error))
                 await asyncio.sleep(AWAY_S)
                 continue
@@ -226,7 +228,7 @@ class PhoneAgent:
         if not self._attached:
             standing.hinder(PhoneState.NOT_READY, "it is unplugged", for_s=ANNOUNCE_S * 2)
             return
-        if standing.facts.kind is PhoneKind.PHYSICAL and not self._phone.turns.holds_lease:
+        if standing.is_attached and not self._phone.turns.holds_lease:
             lock = phone_lock(standing.facts.udid)
             reservation = await asyncio.to_thread(Reservations.shared().of, standing.facts.udid)
             if reservation is not None:

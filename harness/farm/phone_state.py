@@ -12,7 +12,7 @@ from typing import Any
 from harness import __version__
 from harness.bench.listener import Listener
 from harness.bench.plan import PlannedTrial
-from harness.core.phone import DeviceWord, PhoneFacts
+from harness.core.phone import ByUdid, DeviceWord, PhoneFacts
 from harness.core.record import TrialRecord
 from harness.device.lease import Tell
 from harness.device.usb import root_hub
@@ -42,6 +42,7 @@ class Standing(Listener):
         self._word = word
         self._host = host
         self._tell = tell
+        self._usb_root = _short(f"{host}/{root_hub(facts)}")
         self._lock = threading.Lock()
         self._job: JobId | None = None
         self._doing: str | None = None
@@ -51,6 +52,11 @@ class Standing(Listener):
         self._trouble_s = TROUBLE_AT_FIRST_S
         self._models: dict[str, None] = {}
         self._record: TrialRecord | None = None
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether it is one on a cable, which others on this host may use, too."""
+        return isinstance(self._word, ByUdid)
 
     @property
     def job(self) -> JobId | None:
@@ -137,7 +143,7 @@ class Standing(Listener):
                 doing=None if self._doing is None else _short(self._doing),
                 share=self._share,
                 models=tuple(self._models)[-MAX_MODELS:],
-                usb_root=_short(f"{self._host}/{root_hub(facts)}"),
+                usb_root=self._usb_root,
                 battery_percent=_within(None if record is None else record.battery_percent, 0, 100),
                 battery_celsius=_within(None if record is None else record.battery_celsius, -50.0, 150.0),
                 thermal=None if record is None else record.thermal_state_start,

@@ -19,6 +19,7 @@ RUN_HEADINGS = (
 )  # fmt: skip  # one heading a line would be a page
 RUN_RIGHT = RUN_HEADINGS[4:5] + RUN_HEADINGS[6:]
 FAILURE_HEADINGS = ("At", "What", "Run", "Trial", "Phone", "Why")
+MAX_REASON_CHARS = 240
 QUIET_S = 15.0
 """A phone that was not heard of for so long: it is told."""
 
@@ -172,7 +173,7 @@ def doing_text(phone: Phone) -> str:
 
 def note_text(phone: Phone) -> str:
     """What is to be said of a phone beside its state."""
-    told = [phone.note] if phone.note else []
+    told = [one_line(phone.note)] if phone.note else []
     if phone.strikes:
         told.append(f"{phone.strikes} {'strike' if phone.strikes == 1 else 'strikes'}")
     if phone.heard_s > QUIET_S and phone.state != "gone":
@@ -212,10 +213,16 @@ def failure_rows(events: Iterable[Event]) -> list[tuple[str, ...]]:
             event.run_id,
             MISSING if event.job is None else event.job.text,
             event.phone or MISSING,
-            event.text,
+            one_line(event.text),
         )
         for event in events
     ]
+
+
+def one_line(text: str) -> str:
+    """A reason as a line of a list has it: without line breaks, and not longer than anybody reads."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_REASON_CHARS else line[: MAX_REASON_CHARS - 1] + "…"
 
 
 def time_text(at: str) -> str:

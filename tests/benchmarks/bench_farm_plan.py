@@ -334,8 +334,8 @@ def tell(made: Night, makespan_s: float) -> float:
     worst = max(bounds, key=lambda run: made.ended_s[run] / bounds[run])
     all_bytes = sum(model.size_bytes for model in made.models.values()) * len(made.phones)
     print(
-        f"  makespan {makespan_s:.0f} s, bound {bound_s:.0f} s: {makespan_s / bound_s:.3f} (against a bound without pushes "
-        f"{makespan_s / max(made.bare_s.values()):.3f}); of the class that did worst against its own bound "
+        f"  makespan {makespan_s:.0f} s, bound {bound_s:.0f} s: {makespan_s / bound_s:.3f} (against a bound without "
+        f"pushes {makespan_s / max(made.bare_s.values()):.3f}); of the class that did worst against its own bound "
         f"{made.ended_s[worst]:.0f} of {bounds[worst]:.0f} s: {made.ended_s[worst] / bounds[worst]:.3f}"
     )
     print(

@@ -31,6 +31,8 @@ CASES, TRIALS = 4, 16
 CUT_S = 15.0
 """A host's link is away for so long at least."""
 ENOUGH_ATTEMPTS = 6
+RUN_LIMIT_S = 400.0
+"""Far more than a suite takes on a machine with other work."""
 
 # the floors only bring the file in: a trial costs next to nothing, and is long enough to be hit
 UNDER_FIRE = f"""
@@ -116,7 +118,7 @@ def test_a_suite_ends_complete_under_fire(network: dict[str, Machine], central: 
     with hub.kept() as kept:
         run_id = eventually(kept.only_run, "run in the ledger", alive=client)
         hit = hit_everything(hub, one, two, network["host2"], kept)
-        code = client.wait()
+        code = client.wait(RUN_LIMIT_S)
         said = network["hub"].log(CLIENT_LOG)
         assert code == 0, said
         assert {host.poll() for host in joined} == {None}, one.place.log("host.log") + two.place.log("host.log")
@@ -225,8 +227,8 @@ def test_an_urgent_suite_waits_at_most_for_the_trials_under_way(tmp_path: Path, 
         with hub.kept() as kept:
             eventually(lambda: len(kept.store.trial_ids()) >= 2, "first trials of the nightly", alive=nightly)
             urgent = hub.run(tmp_path / "urgent.toml", "--priority", 5, log="urgent.log")
-            assert urgent.wait() == 0, place.log("urgent.log")
-            assert nightly.wait() == 0, place.log("nightly.log")
+            assert urgent.wait(RUN_LIMIT_S) == 0, place.log("urgent.log")
+            assert nightly.wait(RUN_LIMIT_S) == 0, place.log("nightly.log")
             records = kept.store.trials()
             submitted = {run.suite: datetime.fromisoformat(run.submitted_at) for run in kept.ledger.runs()}
     assert Counter(record.suite for record in records) == {"nightly": NIGHTLY_TRIALS, "urgent": URGENT_TRIALS}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import stat
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,10 +33,6 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     with pytest.raises(SystemExit) as ended:
         entry()
     return int(ended.value.code or 0)
-
-
-def modes(folder: Path) -> dict[str, int]:
-    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir()) if not path.is_dir()}
 
 
 def test_keys_are_for_their_owner_alone(ca: Path) -> None:
@@ -133,12 +129,12 @@ def _shake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> str | N
 
 
 @pytest.fixture
-def members(ca: Path, tmp_path: Path) -> Iterator[dict[str, Certificates | None]]:
+def members(ca: Path, tmp_path: Path) -> dict[str, Certificates]:
     """The hub's, and those who come: each with what it shows."""
     make_ca(tmp_path / "foreign")
     foreign = issue(tmp_path / "foreign", "host1")
     hub, host = issue(ca, "hub"), issue(ca, "host1")
-    yield {
+    return {
         "hub": hub,
         "member": host,
         "another farm's": foreign,
@@ -148,7 +144,7 @@ def members(ca: Path, tmp_path: Path) -> Iterator[dict[str, Certificates | None]
 
 
 @pytest.mark.anyio
-async def test_only_members_get_an_answer(members: dict[str, Certificates | None], tmp_path: Path) -> None:
+async def test_only_members_get_an_answer(members: dict[str, Certificates], tmp_path: Path) -> None:
     options = HubOptions(tmp_path / "results", FarmAddress("tls", "127.0.0.1", 0), members["hub"])
     async with open_hub(options, lambda _line: None) as hub:
         async with open_link(hub.address, members["member"]) as link:
@@ -161,7 +157,7 @@ async def test_only_members_get_an_answer(members: dict[str, Certificates | None
         async with open_link(plain, None) as link:
             with pytest.raises(HubUnreachable):
                 await link.ask("hello", HELLO, Nothing, limit_s=5)
-        nobody = ssl.create_default_context(cafile=str(options.certificates and options.certificates.ca))
+        nobody = ssl.create_default_context(cafile=str(members["hub"].ca))
         nobody.check_hostname = False
         assert await _bytes_for(nobody, hub.address.port) == b""
         # and the hub still works
@@ -171,8 +167,6 @@ async def test_only_members_get_an_answer(members: dict[str, Certificates | None
 
 async def _bytes_for(context: ssl.SSLContext, port: int) -> bytes:
     """What the hub sends to one who shows no certificate."""
-    import asyncio
-
     try:
         async with asyncio.timeout(10):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)

@@ -93,7 +93,8 @@ def counted(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     latest: dict[tuple[str, str, str, int], int] = {}
     for one in done:
         latest[_place(one)] = max(one.attempt, latest.get(_place(one), 0))
-    return [one for one in done if not (one.cut_short and one.attempt < latest[_place(one)])]
+    whole = {_place(one) for one in done if not one.cut_short}
+    return [one for one in done if not (one.cut_short and (one.attempt < latest[_place(one)] or _place(one) in whole))]
 
 
 def newest_runs(records: Iterable[TrialRecord]) -> list[NewestRun]:

@@ -356,7 +356,7 @@ def test_what_is_not_known_is_learnt_early_and_then_counts() -> None:
 def test_the_longest_goes_first_where_the_model_is() -> None:
     queue = RunQueue()
     for number, (model, takes_s) in enumerate([("m", 5.0), ("m", 50.0), ("n", 20.0), ("n", 30.0)]):
-        queue.put(Waiting("c", number, number, model, takes_s, push_s=10.0))
+        queue.put(Waiting("c", number, number, model, takes_s, push_s=100.0))
     queue.join("has-m", {"m"})
     queue.join("has-n", {"n"})
     order = [queue.take(phone) for phone in ("has-m", "has-n", "has-m", "has-n")]

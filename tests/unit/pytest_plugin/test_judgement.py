@@ -34,7 +34,7 @@ def test_a_baseline_of_other_cases_is_no_pass(tmp_path: Path, asked: tuple[FailO
 @pytest.mark.parametrize(("asked", "fails"), [(FailOn.REGRESSION, False), (FailOn.MISSING, True)])
 def test_one_night_is_too_little_to_judge_by(tmp_path: Path, asked: FailOn, fails: bool) -> None:
     with ResultStore.open(tmp_path) as store, store.writing() as connection:
-        records = SimulatedHistory().records([SimulatedNight()])
+        records = list(SimulatedHistory().records([SimulatedNight()]))
         connection.execute(trials.insert(), [record_to_row(record) for record in records])
     judged = SessionJudge(frozenset([asked]), None).judge(ResultsAddress(tmp_path), [records[0].run_id])
     assert judged is not None
