@@ -243,8 +243,14 @@ class Coordinator:
             if self._stopping or not self._is_connected(assignment.worker):
                 # of a worker that is gone `worker_lost` is told, or nobody
                 return
+            known = self.board.phones.get(assignment.phone)
+            if known is None or known.job != assignment.job:
+                # its record came all the same, and by now it is at another
+                return
             _LOG.exception("job %s on %s", assignment.job.text, assignment.phone)
-            await self.lose(assignment.phone, f"its process failed: {type(error).__name__}: {str(error)[:500]}")
+            known = self.board.phones.get(assignment.phone)
+            if known is not None and known.job == assignment.job:
+                await self.lose(assignment.phone, f"its process failed: {type(error).__name__}: {str(error)[:500]}")
             return
         async with self._lock:
             if report.job == assignment.job:

@@ -44,6 +44,9 @@ def set_dask() -> None:
             "distributed.worker.memory.terminate": False,
             "distributed.worker.profile.enabled": False,
             "distributed.admin.system-monitor.gil.enabled": False,
+            # looks at itself, fifty times a second by default, in each of a host's processes
+            "distributed.admin.tick.interval": "1s",
+            "distributed.admin.system-monitor.interval": "5s",
         }
     )
     # a lost worker or hub is our coordinator's and our agents' to tell of, with words for people

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,7 @@ from harness.farm.dask_settings import NO_DASHBOARD, PHONE_RESOURCE, security_of
 from harness.farm.intake import Intake
 from harness.farm.operations import Operations
 from harness.farm.tasks import REPORT_TOPIC, run_trial
+from harness.farm.wire import JobId
 from harness.store.address import Results
 from harness.store.database import ResultStore
 from harness.store.farm_ledger import FarmLedger
@@ -75,7 +76,7 @@ class _Workers(SchedulerPlugin):
 
 
 class _Giver:
-    """Gives jobs to workers; one at a time each.
+    """Gives jobs to workers.
 
     A job's report comes by the connection that the worker has made. A task's result would be fetched by one to the
     worker, which a host's firewall need not let in: only its end is waited for.
@@ -84,13 +85,15 @@ class _Giver:
     def __init__(self, scheduler: Scheduler, client: Client) -> None:
         self._scheduler = scheduler
         self._client = client
-        self._reports: dict[str, object] = {}
+        self._awaited: dict[str, object] = {}
+        """By worker and job: a phone is given its next when its record has come, which may be before its task ends."""
         self._other_events = scheduler.stream_handlers["log-event"]
         scheduler.stream_handlers["log-event"] = self._event
 
     def _event(self, topic: object = None, msg: object = None, worker: str = "", **more: Any) -> None:
         if topic == REPORT_TOPIC:
-            self._reports[worker] = msg
+            if (key := _key(worker, msg)) in self._awaited:
+                self._awaited[key] = msg
         else:
             self._other_events(topic=topic, msg=msg, worker=worker, **more)
 
@@ -101,6 +104,8 @@ class _Giver:
         """The job's plain report."""
         if not self.is_connected(worker):
             raise WorkerAway(f"its process {worker} is not connected")
+        key = _key(worker, plain)
+        self._awaited[key] = None
         future = self._client.submit(
             run_trial,
             plain,
@@ -110,19 +115,26 @@ class _Giver:
             pure=False,
             retries=0,
         )
-        self._reports.pop(worker, None)
         try:
             # this alone fetches nothing
             error = await future.exception()
             if error is not None:
                 # Dask's own word for a cancelled one would look as if we had been cancelled
                 raise error if isinstance(error, Exception) else HarnessError(f"its job was cancelled: {error}")
-            if worker not in self._reports:
+            report = self._awaited[key]
+            if report is None:
                 raise HarnessError(f"{worker}: a job ended without a report")
-            return self._reports.pop(worker)
+            return report
         finally:
-            self._reports.pop(worker, None)
+            self._awaited.pop(key, None)
             future.release()
+
+
+def _key(worker: str, message: object) -> str:
+    """Of a job and its report; what has no job has a key of nobody's."""
+    job = message.get("job") if isinstance(message, Mapping) else None
+    fields = [job.get(name) for name in JobId.model_fields] if isinstance(job, Mapping) else []
+    return repr((worker, fields))
 
 
 @asynccontextmanager
@@ -178,6 +190,7 @@ async def serve(options: HubOptions, tell: Tell, ready: Tell) -> None:
 async def _scheduler(options: HubOptions, workers: _Workers) -> AsyncIterator[Scheduler]:
     listen = options.listen
     try:
+        _check_free(listen)
         scheduler = await Scheduler(
             host=listen.host,
             port=listen.port,
@@ -196,6 +209,15 @@ async def _scheduler(options: HubOptions, workers: _Workers) -> AsyncIterator[Sc
         workers.coordinator = None
         with suppress(TimeoutError):
             await asyncio.wait_for(scheduler.close(), CLOSE_LIMIT_S)
+
+
+def _check_free(listen: FarmAddress) -> None:
+    """Raises OSError; the library that listens leaves its socket open when it cannot."""
+    if listen.port:
+        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+        with socket.socket(family) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((listen.host, listen.port))
 
 
 @asynccontextmanager

@@ -351,6 +351,9 @@ class LastingThreadPoolExecutor(concurrent.futures.Executor):
     def submit(self, fn: Callable[..., _Value], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[_Value]:
         future: concurrent.futures.Future[_Value] = concurrent.futures.Future()
 
+        # a worker that closes does not wait for its tasks, and what is running cannot be taken back
+        future.set_running_or_notify_cancel()
+
         def run() -> None:
             try:
                 future.set_result(fn(*args, **kwargs))

@@ -17,6 +17,7 @@ from typing import Any
 
 from distributed import Worker, get_worker
 
+from harness.core.errors import HarnessError
 from harness.core.record import TrialRecord
 from harness.farm import tasks, wire
 from harness.farm.address import Certificates, FarmAddress
@@ -205,7 +206,7 @@ async def _beat(phones: list[FakePhone]) -> None:
         for phone in phones:
             try:
                 await phone.announce()
-            except wire.HarnessError:
+            except HarnessError:
                 # the hub is away
                 continue
 

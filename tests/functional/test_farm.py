@@ -174,7 +174,7 @@ def check_complete(kept: Kept, run_id: str) -> None:
     assert named == {(case, ordinal): (trial_id, attempt) for case, ordinal, trial_id, attempt in rows}
     assert [run.state for run in kept.ledger.runs()] == ["done"]
     for trial_id in results["trial_id"]:
-        assert read_parquet(kept.store.telemetry_path(trial_id)), f"{trial_id} has no telemetry"
+        assert len(read_parquet(kept.store.telemetry_path(trial_id))), f"{trial_id} has no telemetry"
 
 
 def check_evidence(kept: Kept, hit: list[TrialRecord]) -> None:

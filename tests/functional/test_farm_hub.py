@@ -314,7 +314,7 @@ def test_files_are_bounded_and_old_ones_go(tmp_path: Path) -> None:
     with ResultStore.open(tmp_path) as store:
         arrivals = Arrivals()
         intake, blobs = Intake(store, arrivals), Blobs(tmp_path, arrivals)
-        base = {"of": "t-1", "name": "a", "sha256": "0" * 64, "offset": 0, "data": b"x"}
+        base: dict[str, Any] = {"of": "t-1", "name": "a", "sha256": "0" * 64, "offset": 0, "data": b"x"}
         with pytest.raises(UsageError, match="512 MiB"):
             intake.add(wire.Chunk(**base, size_bytes=512 * 1024**2 + 1))
         assert intake.add(wire.Chunk(**base, size_bytes=512 * 1024**2)) == 1
@@ -343,7 +343,7 @@ PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=20,
 )
-OPERATIONS = {
+OPERATIONS: dict[str, type[wire.Wire]] = {
     "hello": wire.Hello, "announce": wire.Announcement, "leave": wire.Leaves, "examined": wire.Examined,
     "submit": wire.Submission, "plan": wire.Submission, "follow": wire.FollowRequest, "records": wire.RecordsRequest,
     "given_up": wire.GivenUpRequest, "status": wire.Nothing, "drain": wire.Drain, "reserve": wire.Reserve,
@@ -421,7 +421,6 @@ async def test_a_killed_hub_goes_on_when_it_is_back(tmp_path: Path) -> None:
             await phone.announce()
             news = await the_end(phone.link, run_id)
             view = news.runs[0]
-            print(news.events)
             assert (view.state, view.done, view.total) == ("done", 3, 3)
             assert [job.attempt for job in phone.jobs] == [1, 1]
             assert running not in phone.jobs
