@@ -26,12 +26,13 @@ from tests.farm_network import Place, harness
 
 EVENTUALLY_LIMIT_S = 150.0
 """Far more than anything takes on a machine with other work."""
+STALL_LIMIT_S = 600
 POLL_S = 0.1
 PORT = 8786
 HUB_LOG, HOST_LOG, CLIENT_LOG = "hub.log", "host.log", "client.log"
 WELL_IN_S = 0.7
 """A trial that began so long ago is past its first steps, ..."""
-NOT_OVER_S = 2.0
+NOT_OVER_S = 1.8
 """... and of so long ago not yet near its end, with the hold of the suite in mind."""
 
 _Found = TypeVar("_Found")
@@ -49,21 +50,6 @@ def eventually(look: Callable[[], _Found | None], what: str, *, alive: subproces
         time.sleep(POLL_S)
 
 
-def make_certificates(folder: Path, *members: str) -> dict[str, Path]:
-    """A CA in `folder`, and for each member the folder with its own three files."""
-    ca = folder / "ca"
-    _must(harness("farm", "certs", "init", ca))
-    made = {member: folder / member for member in members}
-    for member, own in made.items():
-        _must(harness("farm", "certs", "issue", ca, "--name", member, "--out", own))
-    return made
-
-
-def _must(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=EVENTUALLY_LIMIT_S)
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-
-
 class Hub:
     """`harness farm hub` at a place; `results` as the flag takes them."""
 
@@ -77,10 +63,11 @@ class Hub:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        """And waits until it answers."""
+        """And waits until it listens: then it says where."""
+        before = self._times_it_listened()
         command = harness("farm", "hub", "--listen", self._listen, "--results", self.results)
         self._process = self.place.start(*command, log=HUB_LOG)
-        eventually(lambda: self.status() is not None, "answer of the hub", alive=self._process)
+        eventually(lambda: self._times_it_listened() > before, "hub that listens", alive=self._process)
 
     @property
     def pid(self) -> int:
@@ -101,12 +88,21 @@ class Hub:
 
     def wait_for_phones(self, count: int) -> None:
         """Until so many are free."""
+        told = self.place.start(*harness("farm", "status", "--farm", self.address, "--watch", "--json"))
+        assert told.stdout is not None
+        deadline = time.monotonic() + EVENTUALLY_LIMIT_S
+        for line in told.stdout:
+            free = sum(phone["state"] == "free" for phone in json.loads(line)["phones"])
+            if free >= count:
+                break
+            assert time.monotonic() < deadline, f"only {free} of {count} phones are free"
+        else:
+            raise AssertionError(f"the status is told no more: {told.communicate()[1]}")
+        told.terminate()
 
-        def enough() -> bool:
-            status = self.status()
-            return status is not None and sum(phone["state"] == "free" for phone in status["phones"]) >= count
-
-        eventually(enough, f"farm with {count} free phones", alive=self._process)
+    def _times_it_listened(self) -> int:
+        scheme = self.address.partition("://")[0]
+        return sum(line.startswith(f"{scheme}://") for line in self.place.log(HUB_LOG).splitlines())
 
     def run(self, suite: Path, *words: object, log: str = CLIENT_LOG) -> subprocess.Popen[str]:
         """A client at the hub's place: `harness run SUITE --farm`, on virtual phones."""
@@ -165,7 +161,10 @@ class Host:
             place.environment[CERTS_VARIABLE] = str(certificates)
 
     def join(self, phones: int) -> subprocess.Popen[str]:
-        words = ("--device", "virtual", "--phones", phones, "--host-name", self.name, "--spool", self.spool)
+        words: tuple[object, ...] = ("--device", "virtual", "--phones", phones)
+        words += ("--host-name", self.name, "--spool", self.spool)
+        # what a test has frozen is the test's to thaw
+        words += ("--stall-limit", STALL_LIMIT_S)
         command = harness("farm", "join", self._hub.address, *words, "--runner", "python")
         return self.place.start(*command, log=HOST_LOG)
 

@@ -79,15 +79,18 @@ class Place:
         path = self.folder / name
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def end(self) -> None:
-        """What was started there: with SIGTERM, and after a while without mercy. Its logs are shown if a test fails."""
+    def show_logs(self) -> None:
+        """Prints their ends: of a test that fails, pytest shows them."""
         for path in sorted(self.folder.glob("*.log")):
             print(f"--- {path.parent.name}/{path.name}\n{self.log(path.name)[-LOG_SHOWN_CHARS:]}")
+
+    def end(self) -> None:
+        """What was started there: with SIGTERM, and after a while without mercy."""
+        deadline = time.monotonic() + END_LIMIT_S
+        # the newest first, and one after another: a host that leaves tells the hub
         for process in reversed(self._started):
             if process.poll() is None:
                 process.terminate()
-        deadline = time.monotonic() + END_LIMIT_S
-        for process in self._started:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
         self._end_what_is_left()

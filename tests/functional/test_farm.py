@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -21,8 +20,9 @@ import pytest
 from harness.analysis.summary import counted
 from harness.core.record import TrialRecord
 from harness.store.telemetry import read_parquet
-from tests.farm_members import CLIENT_LOG, PORT, Host, Hub, Kept, eventually, make_certificates
+from tests.farm_members import CLIENT_LOG, PORT, Host, Hub, Kept, eventually
 from tests.farm_network import Machine, NotAllowed, Place, farm_network, free_port, harness
+from tests.functional import in_process
 from tests.postgresql import PostgresqlServer
 
 PHONES = 4
@@ -48,7 +48,7 @@ engines = ["mmap", "read"]
 [options]
 trials = {TRIALS}
 sample_hz = 20
-hold_ms = 3000
+hold_ms = 2000
 """
 
 SHARED = """
@@ -94,8 +94,18 @@ def network(tmp_path: Path, models_cache: Path) -> Iterator[dict[str, Machine]]:
     try:
         with farm_network(tmp_path, ["hub", "host1", "host2"], {"XDG_CACHE_HOME": str(models_cache)}) as machines:
             yield machines
+            for machine in machines.values():
+                machine.show_logs()
     except NotAllowed as error:
         pytest.skip(f"this machine makes no networks for tests: {error}")
+
+
+@pytest.fixture
+def place(tmp_path: Path, models_cache: Path) -> Iterator[Place]:
+    """This very machine."""
+    with Place(tmp_path / "here", {"XDG_CACHE_HOME": str(models_cache)}) as here:
+        yield here
+        here.show_logs()
 
 
 @pytest.fixture
@@ -125,11 +135,11 @@ def test_a_suite_ends_complete_under_fire(network: dict[str, Machine], central: 
         check_complete(kept, run_id)
         check_evidence(kept, hit)
         eventually(lambda: not one.undelivered() + two.undelivered(), "end of all deliveries")
-        strangers_get_nowhere(hub, tmp_path)
-        status = hub.status()
+    status = hub.status()
     assert status is not None
     assert len(status["phones"]) == 2 * PHONES
     assert [run["state"] for run in status["runs"]] == ["done"]
+    strangers_get_nowhere(hub, [run_id], tmp_path)
 
 
 def hit_everything(hub: Hub, one: Host, two: Host, cable: Machine, kept: Kept) -> list[TrialRecord]:
@@ -143,8 +153,6 @@ def hit_everything(hub: Hub, one: Host, two: Host, cable: Machine, kept: Kept) -
     cut_s = time.monotonic()
     lost = [killed, frozen, *two.trials(state="running")]
     eventually(lambda: all(kept.is_lost(record) for record in lost), "loss of all that was hit")
-    # what is thawed and what is reached again finds its trial given to another
-    os.kill(frozen.host_pid, signal.SIGCONT)
     eventually(lambda: time.monotonic() - cut_s > CUT_S, "end of the cut")
     cable.restore()
     known = {record.trial_id for record in two.trials()}
@@ -154,6 +162,9 @@ def hit_everything(hub: Hub, one: Host, two: Host, cable: Machine, kept: Kept) -
     left = [trial for trial in kept.ledger.trials(killed.run_id) if trial.state == "waiting"]
     assert left, "everything had begun before the hub was killed: nothing would be shown"
     hub.start()
+    # thawed while another phone is at its trial: only the attempt's number tells the two apart
+    eventually(lambda: kept.standing(frozen).state != "waiting", "second attempt at the trial that froze")
+    os.kill(frozen.host_pid, signal.SIGCONT)
     return lost
 
 
@@ -187,50 +198,56 @@ def check_evidence(kept: Kept, hit: list[TrialRecord]) -> None:
         assert kept.standing(record).trial_id != record.trial_id
 
 
-def strangers_get_nowhere(hub: Hub, folder: Path) -> None:
+def make_certificates(folder: Path, *members: str) -> dict[str, Path]:
+    """A CA in `folder`, and for each member the folder with its own three files."""
+    folder.mkdir()
+    made = {member: folder / member for member in members}
+    commands = [["init", "ca"], *(["issue", "ca", "--name", name, "--out", str(own)] for name, own in made.items())]
+    for command in commands:
+        done = in_process.harness("farm", "certs", *command, folder=folder)
+        assert done.returncode == 0, done.stderr
+    return made
+
+
+def strangers_get_nowhere(hub: Hub, runs: list[str], folder: Path) -> None:
     """Without a certificate, with one of another farm, and without TLS."""
     others = make_certificates(folder / "elsewhere", "stranger")["stranger"]
     (folder / "nothing").mkdir()
-    suite = folder / "suite.toml"
-    status = hub.status()
-    assert status is not None
 
-    def ask(address: str, certificates: Path) -> subprocess.CompletedProcess[str]:
-        flags = ("--farm", address, "--certs", certificates, "--device", "virtual")
-        return hub.place.run(*harness("run", suite, *flags))
+    def asking(address: str, certificates: Path) -> list[str]:
+        return ["run", "suite.toml", "--farm", address, "--certs", str(certificates), "--device", "virtual"]
 
-    without = ask(hub.address, folder / "nothing")
+    without = in_process.harness(*asking(hub.address, folder / "nothing"), folder=folder)
     assert without.returncode == 2
     assert "ca.pem, cert.pem, key.pem" in without.stderr
-    of_another = ask(hub.address, others)
-    assert of_another.returncode == 4
-    assert "certificate" in of_another.stderr
-    plain = ask(hub.address.replace("tls://", "tcp://"), others)
+    plain = in_process.harness(*asking(hub.address.replace("tls://", "tcp://"), others), folder=folder)
     assert plain.returncode == 2
     assert "tcp:// is refused" in plain.stderr
+    of_another = hub.place.run(*harness("run", folder / "suite.toml", *asking(hub.address, others)[2:]))
+    assert of_another.returncode == 4
+    assert "certificate" in of_another.stderr
     knocks = hub.place.run(sys.executable, "-c", KNOCKS, hub.place.address, PORT)
     assert knocks.stdout.splitlines() == ["plain shut", "tls shut"], knocks.stderr
     after = hub.status()
     assert after is not None
-    assert [run["run_id"] for run in after["runs"]] == [run["run_id"] for run in status["runs"]]
+    assert [run["run_id"] for run in after["runs"]] == runs
 
 
-def test_an_urgent_suite_waits_at_most_for_the_trials_under_way(tmp_path: Path, models_cache: Path) -> None:
+def test_an_urgent_suite_waits_at_most_for_the_trials_under_way(place: Place, tmp_path: Path) -> None:
     (tmp_path / "nightly.toml").write_text(SHARED.format(name="nightly", trials=NIGHTLY_TRIALS))
     (tmp_path / "urgent.toml").write_text(SHARED.format(name="urgent", trials=URGENT_TRIALS))
-    with Place(tmp_path / "here", {"XDG_CACHE_HOME": str(models_cache)}) as place:
-        hub = Hub(place, "tcp", str(tmp_path / "results"), None, free_port())
-        hub.start()
-        Host(place, "here", hub, None).join(2)
-        hub.wait_for_phones(2)
-        nightly = hub.run(tmp_path / "nightly.toml", "--priority", "-10", log="nightly.log")
-        with hub.kept() as kept:
-            eventually(lambda: len(kept.store.trial_ids()) >= 2, "first trials of the nightly", alive=nightly)
-            urgent = hub.run(tmp_path / "urgent.toml", "--priority", 5, log="urgent.log")
-            assert urgent.wait(RUN_LIMIT_S) == 0, place.log("urgent.log")
-            assert nightly.wait(RUN_LIMIT_S) == 0, place.log("nightly.log")
-            records = kept.store.trials()
-            submitted = {run.suite: datetime.fromisoformat(run.submitted_at) for run in kept.ledger.runs()}
+    hub = Hub(place, "tcp", str(tmp_path / "results"), None, free_port())
+    hub.start()
+    Host(place, "here", hub, None).join(2)
+    hub.wait_for_phones(2)
+    nightly = hub.run(tmp_path / "nightly.toml", "--priority", "-10", log="nightly.log")
+    with hub.kept() as kept:
+        eventually(lambda: len(kept.store.trial_ids()) >= 2, "first trials of the nightly", alive=nightly)
+        urgent = hub.run(tmp_path / "urgent.toml", "--priority", 5, log="urgent.log")
+        assert urgent.wait(RUN_LIMIT_S) == 0, place.log("urgent.log")
+        assert nightly.wait(RUN_LIMIT_S) == 0, place.log("nightly.log")
+        records = kept.store.trials()
+        submitted = {run.suite: datetime.fromisoformat(run.submitted_at) for run in kept.ledger.runs()}
     assert Counter(record.suite for record in records) == {"nightly": NIGHTLY_TRIALS, "urgent": URGENT_TRIALS}
     phones = {record.device_udid for record in records}
     assert len(phones) == 2
