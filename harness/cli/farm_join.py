@@ -51,6 +51,12 @@ def join(
             help="Switches a hanging phone's port: 'uhubctl -a cycle -l {location} -p {port}'; {udid} is known, too.",
         ),
     ] = None,
+    files: Annotated[
+        str | None,
+        typer.Option(
+            "--files", metavar="URL", help="Put telemetry and artifacts there (s3://…, file:///…) instead of the hub."
+        ),
+    ] = None,
     stall_limit: Annotated[
         float,
         typer.Option("--stall-limit", min=10, metavar="SECONDS", help="Restart a phone's process silent so long."),
@@ -62,6 +68,7 @@ def join(
     """
     from harness.device.combined import parse_transport
     from harness.farm.address import certificates_in, default_certs_folder, parse_address
+    from harness.farm.file_store import check_file_store
     from harness.farm.join import HostOptions, parse_words
     from harness.farm.usb_cycle import parse_usb_cycle
 
@@ -76,6 +83,7 @@ def join(
         transport=transport,
         usb_cycle=() if usb_cycle is None else parse_usb_cycle(usb_cycle),
         stall_limit_s=stall_limit,
+        file_store="" if files is None else check_file_store(files),
     )
     certificates = certificates_in(certs or default_certs_folder()) if address.scheme == "tls" else None
     raise typer.Exit(asyncio.run(_join(address, certificates, words, options)))

@@ -153,7 +153,10 @@ def print_summary(result: FarmResult, rows: Sequence[Sequence[str]]) -> None:
     from harness.report.table import HEADINGS
 
     view = result.view
-    phones = len({record.device_udid for record in result.records})
+    # virtual phones of two hosts may have one UDID
+    phones = len(
+        {(record.device_udid, record.device_kind == "virtual" and record.host_name) for record in result.records}
+    )
     on = f"{phones} {'phone' if phones == 1 else 'phones'}"
     typer.echo(printable(f"{view.suite} on {view.target} ({on})  run {view.run_id}  {plan_line(view)}"))
     print_table(HEADINGS, rows, right=HEADINGS[5:])

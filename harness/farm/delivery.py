@@ -63,8 +63,10 @@ class OutgoingFile:
 class Courier:
     """Brings records of one spool to one hub."""
 
-    def __init__(self, store: ResultStore, link: Link, host: str, tell: Tell) -> None:
+    def __init__(self, store: ResultStore, link: Link, host: str, tell: Tell, file_store: str = "") -> None:
+        """`file_store`: URL where files of trials go; empty: to the hub."""
         self._store = store
+        self._file_store = file_store
         self._link = link
         self._host = host
         self._tell = tell
@@ -118,9 +120,12 @@ class Courier:
         delivery = Delivery(
             record=record_to_plain(record),
             phone=phone_key(record.device_udid, record.device_kind, self._host),
-            files=tuple(file.told for file in files),
+            files=() if self._file_store else tuple(file.told for file in files),
+            elsewhere=bool(self._file_store),
         )
         try:
+            if self._file_store:
+                await asyncio.to_thread(self._put_elsewhere, record, files)
             for _ in range(ROUNDS):
                 answer = await self._link.ask("deliver", delivery, DeliveryAnswer, limit_s=DELIVER_LIMIT_S)
                 if not answer.missing:
@@ -139,6 +144,16 @@ class Courier:
         except HarnessError as error:
             raise NotTaken(f"{error}; it is tried again") from None
         raise NotTaken("the hub keeps asking for files that it was sent; it is tried again")
+
+    def _put_elsewhere(self, record: TrialRecord, files: list[OutgoingFile]) -> None:
+        from harness.farm.file_store import put
+
+        telemetry = self._store.telemetry_path(record.trial_id).relative_to(self._store.folder).as_posix()
+        artifacts = f"artifacts/{record.trial_id}"
+        named = (
+            (file.path, telemetry if file.told.name == TELEMETRY else f"{artifacts}/{file.told.name}") for file in files
+        )
+        put(self._file_store, named)
 
     async def _send_file(self, trial_id: str, file: OutgoingFile) -> None:
         told, offset = file.told, 0

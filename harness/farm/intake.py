@@ -92,6 +92,16 @@ class Intake:
             raise UsageError(f"trial {trial_id}: names a file twice")
         return tuple(file.name for file in files if self._where(trial_id, file) is None)
 
+    def named_elsewhere(self, record: TrialRecord) -> TrialRecord:
+        """The record of a trial whose files are in the farm's file store: their names are those that results give."""
+        trial_id = record.trial_id
+        telemetry = self._relative(self._store.telemetry_path(trial_id))
+        return replace(
+            record,
+            telemetry_file=None if record.telemetry_file is None else telemetry,
+            artifacts_dir=None if record.artifacts_dir is None else f"artifacts/{trial_id}",
+        )
+
     def keep_files(self, record: TrialRecord, files: tuple[DeliveredFile, ...]) -> TrialRecord:
         """Moves the files to where results have them; the record as it is here.
 

@@ -50,6 +50,8 @@ class HostOptions:
     transport: str = "auto"
     usb_cycle: tuple[str, ...] = ()
     stall_limit_s: float = STALL_LIMIT_S
+    file_store: str = ""
+    """See `ProcessOptions`."""
     own_paths: bool = False
     """See `ProcessOptions`."""
 
@@ -70,7 +72,7 @@ class Host:
         self._supervisor = Supervisor(tell, stall_limit_s=options.stall_limit_s)
         self._link = link
         self._hello = Hello(version=__version__, host=template.host)
-        self._courier = Courier(store, link, template.host, tell)
+        self._courier = Courier(store, link, template.host, tell, template.file_store)
         self._away = False
         self._dropping: dict[str, asyncio.Task[None]] = {}
         self._attached: set[str] = set()
@@ -219,6 +221,7 @@ async def open_host(
         runner=tuple(word if not word.endswith(".ipa") else str(Path(word).absolute()) for word in options.runner),
         transport=options.transport,
         usb_cycle=options.usb_cycle,
+        file_store=options.file_store,
         own_paths=options.own_paths,
     )
     async with AsyncExitStack() as stack:

@@ -325,7 +325,10 @@ class Operations:
                 missing = await asyncio.to_thread(self._intake.missing, record.trial_id, delivery.files)
                 if missing:
                     return DeliveryAnswer(kept=Kept.EVIDENCE, missing=missing)
-                record = await asyncio.to_thread(self._intake.keep_files, record, delivery.files)
+                if delivery.elsewhere:
+                    record = self._intake.named_elsewhere(record)
+                else:
+                    record = await asyncio.to_thread(self._intake.keep_files, record, delivery.files)
             kept = await self._coordinator.take(type(delivered)(record, delivered.job), delivery.phone)
             await asyncio.to_thread(self._intake.done, record.trial_id)
             return DeliveryAnswer(kept=Kept(kept.value))

@@ -86,7 +86,7 @@ class PhoneAgent:
         self._standing = standing
         self._tell = tell
         self._loop = asyncio.get_running_loop()
-        self._courier = Courier(store, link, options.host, tell)
+        self._courier = Courier(store, link, options.host, tell, options.file_store)
         self._news = asyncio.Event()
         self._leaving = asyncio.Event()
         self._idle = threading.Event()

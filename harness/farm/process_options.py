@@ -26,6 +26,8 @@ class ProcessOptions(Wire):
     transport: Text = "auto"
     usb_cycle: Annotated[tuple[Text, ...], Field(max_length=64)] = ()
     """Program and arguments that switch a phone's USB port off and on; see `usb_cycle.py`."""
+    file_store: Text = ""
+    """URL where files of trials go; empty: to the hub."""
     own_paths: bool = False
     """Client, hub and host are one machine and one user, so a run may name files by their paths."""
 

@@ -2,6 +2,7 @@
 
 Sans-IO, and without Dask. Everything is made of text, numbers, yes or no, None, lists and objects; bytes only where a
 file is moved. An operation takes one object and answers with one: `{"ok": …}` or `{"error": {"kind", "text"}}`.
+Longer than other modules: it is the one list of all messages.
 """
 
 from __future__ import annotations
@@ -415,6 +416,8 @@ class Delivery(Wire):
     """Its run, case, ordinal and attempt say which job it is of."""
     phone: Name
     files: Annotated[tuple[DeliveredFile, ...], Field(max_length=1000)]
+    elsewhere: bool = False
+    """Its files are in the farm's file store, under the names that they have in results."""
 
 
 class Kept(StrEnum):

@@ -263,6 +263,19 @@ async def test_a_file_lands_nowhere_else(tmp_path: Path, name: str) -> None:
         assert _files(tmp_path) == before
 
 
+@pytest.mark.anyio
+async def test_a_record_whose_files_are_elsewhere_names_them_as_results_do(tmp_path: Path) -> None:
+    async with a_hub(tmp_path / "results") as hub, fake_phones(hub.address, None, tmp_path) as (phone,):
+        record = phone.record(wire.JobId(run_id="r", case="c", ordinal=1, attempt=1))
+        delivery = phone.delivery(record, {}).model_copy(update={"elsewhere": True})
+        await phone.link.ask("deliver", delivery, wire.DeliveryAnswer)
+        with ResultStore.open_existing(tmp_path / "results") as store:
+            (kept,) = store.trials()
+    # whatever the host says that they are called
+    names = (kept.telemetry_file, kept.artifacts_dir)
+    assert names == (f"telemetry/{record.trial_id}.parquet", f"artifacts/{record.trial_id}")
+
+
 def _files(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file() and "runs.db" not in path.name}
 

@@ -13,6 +13,7 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.record import TrialRecord
 from harness.farm import wire
 from harness.farm.delivery import ASIDE_FOLDER, Courier, NotTaken, files_of
+from harness.farm.file_store import check_file_store
 from harness.farm.link import HubUnreachable, Link
 from harness.farm.spool import host_word, is_delivered, phone_key
 from harness.store.database import ResultStore
@@ -156,3 +157,30 @@ def test_links_and_odd_names_stay_here(store: ResultStore, tmp_path: Path) -> No
 )
 def test_a_hosts_name_is_one_for_the_wire(name: str, word: str) -> None:
     assert host_word(name) == word
+
+
+async def test_files_go_to_the_file_store_where_the_farm_has_one(store: ResultStore, tmp_path: Path) -> None:
+    hub, record = HubAtHand(), done_trial(store)
+    url = check_file_store(f"file://{tmp_path}/central/")
+    courier = Courier(store, cast(Link, hub), "bench", [].append, url)
+    assert await courier.deliver(record) is wire.Kept.RESULT
+    there = tmp_path / "central" / "artifacts" / record.trial_id
+    files = {path.relative_to(there).as_posix(): path.stat().st_size for path in there.rglob("*") if path.is_file()}
+    assert files == {"journal.ndjson": 10, "empty": 0, "reports/one.ips": 5_000_000}
+    assert (hub.chunks, hub.delivered[0].files, hub.delivered[0].elsewhere) == ([], (), True)
+
+
+async def test_a_file_store_that_takes_nothing_keeps_the_record_here(store: ResultStore, tmp_path: Path) -> None:
+    hub, record = HubAtHand(), done_trial(store)
+    (tmp_path / "taken").write_text("a file where a folder has to be")
+    courier = Courier(store, cast(Link, hub), "bench", [].append, f"file://{tmp_path}/taken")
+    with pytest.raises(NotTaken, match="file store"):
+        await courier.deliver(record)
+    assert hub.delivered == []
+    assert not is_delivered(store, record.trial_id)
+
+
+@pytest.mark.parametrize("url", ["/srv/loads", "nowhere", "gopher://old/files", "file:// a", ""])
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="--files"):
+        check_file_store(url)
