@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import fsspec
+import fsspec  # type: ignore[import-untyped]  # it has no types
 
 from harness.core.errors import HarnessError, UsageError
 from harness.core.text import printable

@@ -162,7 +162,7 @@ def test_a_hosts_name_is_one_for_the_wire(name: str, word: str) -> None:
 async def test_files_go_to_the_file_store_where_the_farm_has_one(store: ResultStore, tmp_path: Path) -> None:
     hub, record = HubAtHand(), done_trial(store)
     url = check_file_store(f"file://{tmp_path}/central/")
-    courier = Courier(store, cast(Link, hub), "bench", [].append, url)
+    courier = Courier(store, cast(Link, hub), "bench", lambda _text: None, url)
     assert await courier.deliver(record) is wire.Kept.RESULT
     there = tmp_path / "central" / "artifacts" / record.trial_id
     files = {path.relative_to(there).as_posix(): path.stat().st_size for path in there.rglob("*") if path.is_file()}
@@ -173,7 +173,7 @@ async def test_files_go_to_the_file_store_where_the_farm_has_one(store: ResultSt
 async def test_a_file_store_that_takes_nothing_keeps_the_record_here(store: ResultStore, tmp_path: Path) -> None:
     hub, record = HubAtHand(), done_trial(store)
     (tmp_path / "taken").write_text("a file where a folder has to be")
-    courier = Courier(store, cast(Link, hub), "bench", [].append, f"file://{tmp_path}/taken")
+    courier = Courier(store, cast(Link, hub), "bench", lambda _text: None, f"file://{tmp_path}/taken")
     with pytest.raises(NotTaken, match="file store"):
         await courier.deliver(record)
     assert hub.delivered == []
