@@ -18,7 +18,7 @@ Key = tuple[str, int]
 
 
 @dataclass(eq=False)
-class TrialStanding:
+class TrialOnBoard:
     """A trial of a run, now."""
 
     planned: BoardTrial
@@ -40,7 +40,7 @@ class TrialStanding:
         return "; ".join(f"attempt {number} on {phone}: {why}" for number, phone, why in self.tried)
 
 
-class RunStanding:
+class RunOnBoard:
     """A run, now. The board alone changes it."""
 
     def __init__(self, run: BoardRun, trials: Iterable[BoardTrial]) -> None:
@@ -48,10 +48,10 @@ class RunStanding:
         self.cancelled: str | None = None
         """By whom."""
         self.queue = RunQueue()
-        self.trials: dict[Key, TrialStanding] = {}
+        self.trials: dict[Key, TrialOnBoard] = {}
         self.counts: Counter[TrialState] = Counter()
         self._learnt: dict[str, tuple[float, int]] = {}
-        self._of_case: dict[str, list[TrialStanding]] = {}
+        self._of_case: dict[str, list[TrialOnBoard]] = {}
         trials = tuple(trials)
         self._longest_s: dict[str, float] = {}
         for trial in trials:
@@ -69,7 +69,7 @@ class RunStanding:
                 trial.push_s or 0.0,
                 trial.pause_s,
             )
-            standing = TrialStanding(trial, trial.attempt, waiting)
+            standing = TrialOnBoard(trial, trial.attempt, waiting)
             self.trials[standing.key] = standing
             self.counts[TrialState.WAITING] += 1
             if trial.duration_s is None:
@@ -84,7 +84,7 @@ class RunStanding:
     def is_over(self) -> bool:
         return not (self.counts[TrialState.WAITING] or self.counts[TrialState.RUNNING])
 
-    def job(self, trial: TrialStanding) -> JobId:
+    def job(self, trial: TrialOnBoard) -> JobId:
         """Its attempt now, or the next."""
         return JobId.model_construct(
             run_id=self.run.run_id, case=trial.planned.case, ordinal=trial.planned.ordinal, attempt=trial.attempt
@@ -101,7 +101,7 @@ class RunStanding:
             takes_s = max(self._longest_s.values(), default=GUESS_S)
         return max(takes_s, 0.001) + trial.pause_s
 
-    def enter(self, trial: TrialStanding, state: TrialState) -> None:
+    def enter(self, trial: TrialOnBoard, state: TrialState) -> None:
         """The trial's new state; the queue follows."""
         if trial.state is TrialState.WAITING and trial.waiting.ticket:
             self.queue.remove(trial.waiting)
@@ -113,7 +113,7 @@ class RunStanding:
             trial.waiting.takes_s = self.takes_s(trial.planned)
             self.queue.put(trial.waiting)
 
-    def learn(self, trial: TrialStanding, took_s: float) -> None:
+    def learn(self, trial: TrialOnBoard, took_s: float) -> None:
         """What a trial of a case took of which no record told: the others of the case count so from now on."""
         if trial.planned.duration_s is not None or took_s <= 0:
             return

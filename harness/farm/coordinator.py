@@ -17,7 +17,8 @@ from typing import Any
 
 from harness.core.errors import HarnessError, UsageError
 from harness.core.outcome import Family, Outcome
-from harness.farm.board import SILENT_S, Board
+from harness.farm.board import Board
+from harness.farm.board_roster import SILENT_S
 from harness.farm.board_words import (
     Assignment,
     BoardEvent,

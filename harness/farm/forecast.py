@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 
 from harness.farm.board import Board
-from harness.farm.board_runs import RunStanding
+from harness.farm.board_runs import RunOnBoard
 from harness.farm.board_words import BoardRun, BoardTrial, TrialState
 from harness.farm.placement import RunQueue
 
@@ -30,9 +30,9 @@ class _Play:
         self._now_s = now_s
         self._board = board
         standings = [board.standing(run_id) for run_id in board.runs]
-        self._runs: list[tuple[RunStanding, RunQueue]] = [(run, run.queue.copy()) for run in standings]
+        self._runs: list[tuple[RunOnBoard, RunQueue]] = [(run, run.queue.copy()) for run in standings]
         for run, trials in also:
-            standing = RunStanding(run, trials)
+            standing = RunOnBoard(run, trials)
             for trial in standing.trials.values():
                 standing.queue.put(trial.waiting)
             for name in board.phones:
@@ -56,7 +56,7 @@ class _Play:
                 heapq.heappush(free, (until_s, name))
         return {run.run.run_id: self._end(run, queue) for run, queue in self._runs}
 
-    def _end(self, run: RunStanding, queue: RunQueue) -> float | None:
+    def _end(self, run: RunOnBoard, queue: RunQueue) -> float | None:
         if run.is_over:
             return 0.0
         return None if queue or not run.is_known else self._ends[run.run.run_id]

@@ -5,15 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.core.outcome import Family
-from harness.farm.board import (
-    ASK_AGAIN_S,
-    NOT_HAD_PAUSE_S,
-    RECORD_GRACE_S,
-    RESTART_GRACE_S,
-    SILENT_S,
-    START_GRACE_S,
-    Board,
-)
+from harness.farm.board import RECORD_GRACE_S, RESTART_GRACE_S, START_GRACE_S, Board
+from harness.farm.board_roster import ASK_AGAIN_S, NOT_HAD_PAUSE_S, SILENT_S
 from harness.farm.board_words import Assignment, BoardRun, BoardTrial, Mark, Taken, Target, TrialState
 from harness.farm.forecast import ends_in_s
 from harness.farm.placement import RunQueue, Waiting
