@@ -5,9 +5,10 @@ Pure; may know only `core`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-import pandas as pd
+from statistics import median
+from typing import Any
 
 from harness.core.outcome import Outcome
 
@@ -41,17 +42,21 @@ class Calibration:
 NOT_CALIBRATED = Calibration()
 
 
-def calibration(records: pd.DataFrame) -> Calibration:
+def calibration(records: Iterable[Mapping[str, Any]]) -> Calibration:
     """The median of measured over predicted peaks, of models first and then over models, within the limits above.
 
     `records`: of one kind, which is for the caller to see to: the same SAME_COLUMNS; with USED_COLUMNS.
     Records that were predicted with a correction count by what was predicted without it: corrections do not pile up.
     """
-    chosen = records[records["outcome"].eq(Outcome.LOADED.value).astype("boolean").fillna(False).astype(bool)]
-    figures = chosen[["peak_footprint_bytes", "predicted_peak_footprint_bytes"]].astype("Float64")
-    used = chosen["prediction_calibration"].astype("Float64").fillna(1.0)
-    ratios = (figures["peak_footprint_bytes"] * used / figures["predicted_peak_footprint_bytes"]).dropna()
-    if len(ratios) < FEWEST_RECORDS:
+    ratios: dict[str, list[float]] = {}
+    for record in records:
+        measured, predicted = record["peak_footprint_bytes"], record["predicted_peak_footprint_bytes"]
+        if record["outcome"] != Outcome.LOADED.value or measured is None or not predicted:
+            continue
+        used = record["prediction_calibration"]
+        ratios.setdefault(record["model_sha256"], []).append(measured * (1.0 if used is None else used) / predicted)
+    count = sum(map(len, ratios.values()))
+    if count < FEWEST_RECORDS:
         return NOT_CALIBRATED
-    by_model = ratios.groupby(chosen.loc[ratios.index, "model_sha256"]).median()
-    return Calibration(min(max(float(by_model.median()), LOWEST_FACTOR), HIGHEST_FACTOR), len(ratios))
+    factor = median(median(of_model) for of_model in ratios.values())
+    return Calibration(min(max(factor, LOWEST_FACTOR), HIGHEST_FACTOR), count)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import pandas as pd
 
 from harness.analysis.preflight import (
     AppLimits,
@@ -161,7 +160,7 @@ def foretold(case: Case, path: Path | None, records: Sequence[TrialRecord], fact
     # the app at hand is not asked: its engine is taken to be that of the newest record
     version = next((one.engine_version for one in reversed(same_load) if one.engine_version is not None), None)
     alike = [{name: getattr(one, name) for name in USED_COLUMNS} for one in same_load if one.engine_version == version]
-    corrected = calibration(pd.DataFrame(alike, columns=list(USED_COLUMNS)))
+    corrected = calibration(alike)
     return preflight_of(case, model, limits, corrected, gpu_emulated=gpu_is_emulated(facts))
 
 
@@ -288,7 +287,7 @@ class Preflights:
         key = tuple(kind.values())
         if key not in self._calibrations:
             known = {name: str(value) for name, value in kind.items()}
-            self._calibrations[key] = calibration(self.store.frame(**known))
+            self._calibrations[key] = calibration(self.store.rows(USED_COLUMNS, **known))
         return self._calibrations[key]
 
     async def _probe(self) -> None:

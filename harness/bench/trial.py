@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from harness import __version__
-from harness.analysis.summary import sample_gaps, telemetry_figures
+from harness.analysis.readings import sample_gaps, telemetry_figures
 from harness.bench.attempt import Attempt
 from harness.bench.cable import CableWatch
 from harness.bench.drive import AttemptRunner

@@ -269,6 +269,12 @@ class ResultStore:
             rows: Sequence[Any] = connection.execute(query).mappings().all()
         return [row_to_record(row) for row in rows]
 
+    def rows(self, names: Sequence[str], **filters: Any) -> list[dict[str, Any]]:
+        """These columns of those records (see `trials`), plain values with None for null; for few, without pandas."""
+        with self.reading() as connection:
+            rows = connection.execute(select_trials(names, filters, connection.dialect.name)).mappings()
+            return [dict(row) for row in rows]
+
     def trial_ids(self, **filters: Any) -> list[str]:
         """Ids of all trials, or of those that `filters` mean (see `trials`), in order of time."""
         with self.reading() as connection:

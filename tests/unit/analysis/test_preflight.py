@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from harness.analysis import preflight
@@ -146,11 +145,9 @@ def test_without_a_limit_there_is_no_verdict() -> None:
     assert "not known" in told.reason
 
 
-def records(*rows: dict[str, Any]) -> pd.DataFrame:
+def records(*rows: dict[str, Any]) -> list[dict[str, Any]]:
     blank = {"outcome": "loaded", "model_sha256": "a", "prediction_calibration": None}
-    return pd.DataFrame([{**blank, **row} for row in rows], columns=list(USED_COLUMNS)).astype(
-        dict.fromkeys(USED_COLUMNS[2:], "Float64")
-    )
+    return [{**blank, **row} for row in rows]
 
 
 def row(measured: int, predicted: int | None = 100, **more: Any) -> dict[str, Any]:

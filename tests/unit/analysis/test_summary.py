@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.analysis.summary import summarize, telemetry_figures, warm_ups, without_replaced
+from harness.analysis.readings import telemetry_figures
+from harness.analysis.summary import summarize, warm_ups, without_replaced
 from harness.core.outcome import EMULATED_GPU
 from harness.core.record import record_columns
 from harness.core.telemetry import Reading, Source
