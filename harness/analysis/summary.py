@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analysis.attempts import replaced
 from harness.core.outcome import EMULATED_GPU, Outcome
 
 GROUP_COLUMNS = ("device_kind", "device_product_type", "device_settings", "case")
@@ -25,7 +26,7 @@ _TRIAL = ["run_id", "suite", "case", "ordinal"]
 
 
 def without_replaced(trials: pd.DataFrame) -> pd.DataFrame:
-    """Without the attempts that were cut short with their run and in whose place a later one stands."""
+    """Without the attempts that were cut short with their run and in whose place another one stands."""
     return _kept(trials, ~_is_replaced(trials))
 
 
@@ -38,11 +39,12 @@ def _is_replaced(trials: pd.DataFrame) -> pd.Series[bool]:
     cut_short = trials["cut_short"].astype(bool)
     if not cut_short.any():
         return cut_short
-    of_trial = [trials[name] for name in _TRIAL]
-    latest = trials["attempt"].groupby(of_trial, sort=False, dropna=False).transform("max")
-    # in a farm an attempt that was given up may come home late, whatever its number
-    whole = (~cut_short).groupby(of_trial, sort=False, dropna=False).transform("any")
-    return cut_short & ((trials["attempt"] < latest).astype(bool) | whole.astype(bool))
+    # of a year of results few runs have any: only those are gone through row by row
+    found = trials["run_id"].isin(trials["run_id"][cut_short]).to_numpy(dtype=bool)
+    asked = trials.loc[found, [*_TRIAL, "attempt", "cut_short"]]
+    of_trial = zip(*(asked[name].tolist() for name in _TRIAL), strict=True)
+    found[found] = replaced(zip(of_trial, asked["attempt"].tolist(), asked["cut_short"].tolist(), strict=True))
+    return pd.Series(found, index=trials.index, dtype=bool)
 
 
 def _kept(trials: pd.DataFrame, mask: pd.Series[bool]) -> pd.DataFrame:

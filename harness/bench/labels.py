@@ -14,3 +14,5 @@ class Labels:
     """Of what is under test, as the run's user names it."""
     arm: str | None = None
     """Side of an interleaved comparison, `a` or `b`; None: a run of a suite."""
+    host_name: str | None = None
+    """Of this machine, where a farm calls it otherwise; None: its own."""

@@ -43,12 +43,15 @@ class TrialRefused(Exception):
 
 
 class SharedPhone:
-    """`transport` is open and stays the caller's to close; records are kept in `store`."""
+    """`transport` is open and stays the caller's to close; records are kept in `store`, with that `host_name`."""
 
-    def __init__(self, transport: Transport, store: ResultStore, listener: Listener) -> None:
+    def __init__(
+        self, transport: Transport, store: ResultStore, listener: Listener, host_name: str | None = None
+    ) -> None:
         self._transport = transport
         self._store = store
         self._listener = listener
+        self._host_name = host_name
         self._book = ReportBook()
         self._conductors: dict[tuple[str, RunOptions], Conductor] = {}
         self._last: Conductor | None = None
@@ -80,8 +83,9 @@ class SharedPhone:
         choice = parse_runner(turn.options.runner)
         choice.check((turn.planned.case.variant,))
         options = turn.options
+        labels = Labels(turn.run_id, options.build, host_name=self._host_name)
         apps = Apps(
-            self._transport, choice, self._store, Labels(turn.run_id, options.build), self._listener,
+            self._transport, choice, self._store, labels, self._listener,
             keep=options.keep, preflight=options.preflight, book=self._book,
         )  # fmt: skip  # a run's parts, and what it was asked
         apps.choose((turn.planned.case.variant,))

@@ -235,7 +235,7 @@ class TrialRunner:
             run_id=self._labels.run_id,
             build=self._labels.build,
             arm=self._labels.arm,
-            host_name=socket.gethostname(),
+            host_name=self._labels.host_name or socket.gethostname(),
             suite=case.suite,
             case=case.name,
             ordinal=planned.ordinal,

@@ -6,7 +6,6 @@ What is alike for both is here: following, the summaries, exit codes. The words 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -20,6 +19,7 @@ from harness.cli.console import print_json, print_table, talk
 from harness.cli.farm_display import FarmDisplay
 from harness.cli.run_display import RunDisplay
 from harness.core.outcome import Outcome
+from harness.core.standing import GivenUpBy
 from harness.core.text import printable
 from harness.report.farm_table import one_line, plan_line, rough_text
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 MAX_NAMED = 5
 """Trials that a line names."""
-_LOST = re.compile(r"attempt \d+ on ")
-"""How the reason begins of a trial that was given up because phone after phone was lost under it."""
 
 
 @dataclass
@@ -181,7 +179,7 @@ def for_machines(result: FarmResult, drawn: Drawn | None) -> dict[str, object]:
         "run_page": None if drawn is None else str(drawn.run_page),
         "trials": [asdict(record) for record in result.records],
         "replaced": [record.trial_id for record in result.replaced],
-        "not_run": [{"trial": name, "reason": reason} for name, reason in result.given_up],
+        "not_run": [{"trial": one.trial, "by": one.by.value, "reason": one.reason} for one in result.given_up],
     }
 
 
@@ -197,7 +195,7 @@ def exit_code(result: FarmResult) -> int:
         code = max(code, exits.MODEL_FAILED)
     if result.given_up:
         _tell_given_up(result)
-        lost = any(_LOST.match(reason) for _, reason in result.given_up)
+        lost = any(one.by is GivenUpBy.LOST for one in result.given_up)
         code = max(code, exits.DEVICE if lost else exits.MODEL_FAILED)
     if result.view.state == "cancelled":
         talk(f"run {result.view.run_id} was cancelled: {result.view.done} of {result.view.total} trials have been run")
@@ -211,7 +209,7 @@ def exit_code(result: FarmResult) -> int:
 
 
 def _tell_given_up(result: FarmResult) -> None:
-    for reason, ones in groupby(result.given_up, key=lambda one: one[1]):
-        names = [name for name, _ in ones]
+    for reason, ones in groupby(result.given_up, key=lambda one: one.reason):
+        names = [one.trial for one in ones]
         more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
         talk(f"given up, {len(names)} of {result.view.total}: {', '.join(names[:MAX_NAMED])}{more}: {one_line(reason)}")

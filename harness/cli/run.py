@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -29,7 +30,7 @@ from harness.cli.run_display import RunDisplay
 from harness.core.errors import UsageError
 from harness.core.judgement import ConfirmationResult
 from harness.core.outcome import Outcome
-from harness.core.phone import FORMS, DeviceWord, parse_device_word
+from harness.core.phone import FORMS, AnyAttached, DeviceWord, parse_device_word
 from harness.core.text import printable
 from harness.store.address import DEFAULT_FOLDER, Results, ResultsAddress, parse_results
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from harness.bench.confirm import Confirmed
     from harness.bench.run_options import RunOptions
     from harness.bench.suite import Suite
+    from harness.cli.run_several import Several
     from harness.report.run_pages import Drawn
 
 
@@ -126,28 +128,33 @@ def run(
         asked = Asked(load_suite(suite_file), suite_file, wish, farm, address, certificates, detach, as_json)
         raise typer.Exit(run_in_farm(asked))
     results, suite = parse_results(results_text), load_suite(suite_file)
-    from harness.farm.local_phones import shares_of
+    from harness.farm.local_phones import phones_meant
 
-    shares = asyncio.run(shares_of(words, phones, each=each, tell=talk))
+    meant = asyncio.run(phones_meant(words, phones, each=each, tell=talk))
+    shares = meant.shares
+    for missing in meant.missing:
+        talk(f"error: {missing}; the others run")
+    several: Several | None = None
     if len(shares) > 1 or len(shares[0].phones) > 1:
         from harness.cli.run_several import Several, run_several
 
         several = Several(suite, suite_file, shares, results, options, attempts, resume, as_json)
         code, told = run_several(several)
-        if confirm and code != exits.INTERRUPTED:
-            for word, of_run in zip(several.words_of(told), told, strict=True):
-                code = max(code, _confirm_and_tell(word, results, options, confirm_limit, of_run, as_json=as_json))
-        if as_json:
-            print_json(told)
+    else:
+        _only_for_several(given, words)
+        code, told = _run_alone(suite, shares[0].alone, results, options, resume=resume, as_json=as_json)
+    if code == exits.INTERRUPTED:
         raise typer.Exit(code)
-    _only_for_several(given)
-    one = shares[0].alone
-    code, told = _run_alone(suite, one, results, options, resume=resume, as_json=as_json)
-    if confirm and code != exits.INTERRUPTED:
-        code = max(code, _confirm_and_tell(one, results, options, confirm_limit, told[-1], as_json=as_json))
-    if as_json and code != exits.INTERRUPTED:
+    if confirm:
+        for of_run in told:
+            word = several.word_of(of_run) if several is not None else shares[0].alone
+            code = max(code, _confirm_and_tell(word, results, options, confirm_limit, of_run, as_json=as_json))
+    for missing in meant.missing:
+        talk(f"error: nothing was run there: {missing}")
+        code = max(code, exits.DEVICE)
+    if as_json:
         # by what was asked and not by what was there: who asks for several gets a list
-        print_json(told[0] if words == [one] else told)
+        print_json(told[0] if words == [shares[0].alone] else told)
     raise typer.Exit(code)
 
 
@@ -175,9 +182,11 @@ def _refuse(given: set[str], *, farm: str | None) -> None:
             raise UsageError(f"{flag} is for a farm: give its hub, too (--farm tls://host:8786), or leave it out")
 
 
-def _only_for_several(given: set[str]) -> None:
+def _only_for_several(given: set[str], words: Sequence[DeviceWord]) -> None:
+    # how many phones `all` or a class means is not known before; alone, a phone runs the whole suite anyway
+    by_chance = any(isinstance(word, AnyAttached) and (word.every or word.product_type) for word in words)
     for name, flag in _ONLY_FOR_SEVERAL.items():
-        if name in given:
+        if name in given and not by_chance:
             raise UsageError(f"{flag} is for several phones, and only one is meant; leave it out")
 
 

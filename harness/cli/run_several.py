@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,7 +14,8 @@ from harness.cli import exits
 from harness.cli.console import talk
 from harness.cli.farm_run import exit_code, follow_to_the_end, for_machines, print_summary, submitted_line
 from harness.cli.run_display import RunDisplay
-from harness.core.phone import DeviceWord, parse_device_word, with_settings
+from harness.core.errors import DeviceError
+from harness.core.phone import DeviceWord, Virtual
 from harness.store.address import Results, address_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from harness.farm.client import FarmResult, News
     from harness.farm.local import LocalFarm
     from harness.farm.local_phones import Share
+    from harness.farm.wire import RunView
     from harness.report.run_pages import Drawn
 
 
@@ -40,22 +42,20 @@ class Several:
     as_json: bool
     run_ids: list[str] = field(default_factory=list)
     """Of the runs that have begun: kept here, for Ctrl-C ends the event loop."""
+    of_run: dict[str, Share] = field(default_factory=dict)
+    """Whose run it is, by id."""
+    troubles: list[DeviceError] = field(default_factory=list)
+    """Of phones on which nothing or not all was run."""
 
-    def words_of(self, told: Sequence[dict[str, Any]]) -> list[DeviceWord]:
-        """For each run's data the device word by which a phone of it is opened again."""
-        by_phone = {word.text: word for share in self.shares for word in (share.word, *share.phones)}
-        only = self.shares[0].word
-        found = []
-        for one in told:
-            target = str(one["target"])
-            # a virtual phone of its own is told by its UDID here, and lives no more
-            found.append(by_phone.get(target) or (only if "@" in target else parse_device_word(target)))
-        return found
+    def word_of(self, told: dict[str, object]) -> DeviceWord:
+        """For a run's data the device word by which a phone of it is opened again."""
+        share = self.of_run[str(told["run_id"])]
+        return share.phone_of(str(told["target"])) or share.alone
 
 
 def run_several(several: Several) -> tuple[int, list[dict[str, object]]]:
     """The exit code, and each run for machines. Raises HarnessError's kin when it cannot begin."""
-    several.shares = [_with_settings(share, several.suite) for share in several.shares]
+    several.shares = [share.with_settings(several.suite.virtual) for share in several.shares]
     try:
         results = asyncio.run(_run(several))
     except KeyboardInterrupt:
@@ -74,20 +74,15 @@ def run_several(several: Several) -> tuple[int, list[dict[str, object]]]:
         code = max(code, exit_code(result))
     if not several.as_json and (drawn_at := [one["report"] for one in told if one["report"] is not None]):
         typer.echo(f"report: {drawn_at[-1]}")
+    for trouble in several.troubles:
+        talk(f"error: {trouble}")
+        code = max(code, exits.DEVICE)
     return code, told
 
 
-def _with_settings(share: Share, suite: Suite) -> Share:
-    """The suite's settings of virtual phones are a part of the phones; UsageError for a physical one."""
-
-    def of(word: DeviceWord) -> DeviceWord:
-        return with_settings(word, suite.virtual)
-
-    return replace(share, word=of(share.word), phones=tuple(map(of, share.phones)))
-
-
 async def _run(several: Several) -> list[FarmResult]:
-    from harness.farm.local import Patience, open_local, unfinished
+    from harness.farm.client import results_of
+    from harness.farm.local import OutOfPatience, Patience, open_local, unfinished
 
     restore = []
     if several.resume:
@@ -99,12 +94,18 @@ async def _run(several: Several) -> list[FarmResult]:
             left = _resumed(several, farm, {run.run_id: run.target for run in restore})
         await _submit(several, farm, left)
         patience = Patience(several.options.lease_wait_s)
+        views: dict[str, RunView] = {}
 
         def check(news: News) -> None:
             farm.check()
+            views.update({run.run_id: run for run in news.runs})
             patience.check(news)
 
-        return await follow_to_the_end(farm.link, several.run_ids, check)
+        try:
+            return await follow_to_the_end(farm.link, several.run_ids, check)
+        except OutOfPatience as trouble:
+            several.troubles.append(trouble)
+            return await results_of(farm.link, views, talk)
 
 
 def _resumed(several: Several, farm: LocalFarm, targets: dict[str, str]) -> list[Share]:
@@ -112,19 +113,22 @@ def _resumed(several: Several, farm: LocalFarm, targets: dict[str, str]) -> list
     names = {phone.phone for phone in farm.phones}
     left = list(several.shares)
     for run_id, target in targets.items():
-        share = next((one for one in left if target == one.word.text), None)
+        share = next((one for one in left if target == one.target or one.phone_of(target) is not None), None)
+        # which word a virtual phone was started by, its name does not tell
         share = share or next((one for one in left if target in names and one.each), None)
         if share is None:
             talk(f"run {run_id} is left alone: it is for {target}, which is not among these phones")
             continue
         talk(f"run {run_id} on {target} goes on")
         several.run_ids.append(run_id)
-        if target == share.word.text:
+        several.of_run[run_id] = share
+        if not share.each:
             left.remove(share)
-    # of phones that each run the whole suite, those goes on that were cut short
-    left = [one for one in left if not (one.each and any(targets[run_id] in names for run_id in several.run_ids))]
+    # of phones that each run the whole suite, those go on that were cut short
+    resumed = list(several.of_run.values())
+    left = [one for one in left if one not in resumed]
     for share in left:
-        talk(f"nothing to resume on {share.word.text}: no unfinished run of this suite; a new run begins")
+        talk(f"nothing to resume on {share.target}: no unfinished run of this suite; a new run begins")
     return left
 
 
@@ -133,7 +137,12 @@ async def _submit(several: Several, farm: LocalFarm, shares: Sequence[Share]) ->
     from harness.farm.wish import Wish
 
     for share in shares:
-        wish = Wish((share.word.text,), several.options, attempts=several.attempts, each=share.each)
+        if not _is_there(share, farm):
+            trouble = DeviceError(f"--device={share.word.text}: the phone was not ready in time; nothing was run on it")
+            talk(f"error: {trouble}")
+            several.troubles.append(trouble)
+            continue
+        wish = Wish((share.target,), several.options, attempts=several.attempts, each=share.each)
         with RunDisplay() as display:
             submission, uploads = await asyncio.to_thread(
                 submission_of, several.suite, several.suite_file, wish, display.step, own_paths=True
@@ -143,7 +152,14 @@ async def _submit(several: Several, farm: LocalFarm, shares: Sequence[Share]) ->
             talk(note)
         for run in submitted.runs:
             several.run_ids.append(run.run_id)
+            several.of_run[run.run_id] = share
             talk(submitted_line(run))
+
+
+def _is_there(share: Share, farm: LocalFarm) -> bool:
+    if isinstance(share.word, Virtual):
+        return True
+    return any(share.phone_of(phone.phone) is not None for phone in farm.phones)
 
 
 def _draw(several: Several, result: FarmResult) -> Drawn | None:

@@ -91,10 +91,14 @@ class HostLock:
 
 
 class LockFolder:
-    """The folder in which a host's locks are files; `LockFolder.shared()` is the one to use."""
+    """The folder in which a host's locks are files; `LockFolder.shared()` is the one to use for what a host has.
 
-    def __init__(self, path: Path) -> None:
+    `private`: of one user's own files; nobody else may write there, and so hold up what is his alone.
+    """
+
+    def __init__(self, path: Path, *, private: bool = False) -> None:
         self.path = path
+        self._folder_mode, self._file_mode = (0o700, 0o600) if private else (0o1777, 0o666)
 
     @classmethod
     def shared(cls) -> LockFolder:
@@ -151,10 +155,10 @@ class LockFolder:
         return self.path / f"{name}{SUFFIX}"
 
     def _make(self) -> None:
-        """For all users, and sticky: nobody removes another's file."""
+        """The shared one for all users, and sticky: nobody removes another's file."""
         try:
-            self.path.mkdir()
-            self.path.chmod(0o1777)
+            self.path.mkdir(mode=0o700)
+            self.path.chmod(self._folder_mode)
         except FileExistsError:
             if not stat.S_ISDIR(self.path.lstat().st_mode):
                 raise self._unusable("is not a folder") from None
@@ -175,13 +179,13 @@ class LockFolder:
 
     def _create(self, path: Path, flags: int) -> int:
         try:
-            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, self._file_mode)
         except FileExistsError:
             raise
         except OSError as error:
             raise self._unusable(f"takes no file: {error.strerror}") from error
         # whatever the umask: the next holder may be another user
-        os.fchmod(descriptor, 0o666)
+        os.fchmod(descriptor, self._file_mode)
         return descriptor
 
     @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,10 +210,15 @@ async def _on_a_cable() -> list[str]:
     phones = await attached_phones()
     cabled = sorted({phone.udid for phone in phones if phone.connection == USB})
     if not cabled:
-        others = ", ".join(sorted(phone.udid for phone in phones))
-        seen = f" (on the network, which is not enough: {others})" if others else ""
-        raise PhoneNotFound(f"no phone is attached by USB{seen}; --device=virtual needs none")
+        raise none_on_a_cable(phone.udid for phone in phones)
     return cabled
+
+
+def none_on_a_cable(others: Iterable[str]) -> PhoneNotFound:
+    """To be raised; `others` are UDIDs of phones that are only on the network."""
+    told = ", ".join(sorted(others))
+    seen = f" (on the network, which is not enough: {told})" if told else ""
+    return PhoneNotFound(f"no phone is attached by USB{seen}; --device=virtual needs none")
 
 
 def _lease_of_embedded(phone: RunningVirtualPhone, word: Virtual, tell: Tell) -> AbstractAsyncContextManager[HostLock]:

@@ -32,6 +32,8 @@ MAX_S = 30 * 86400.0
 MAX_FILE_BYTES = 4096
 MAX_FILES = 1024
 """Files of the folder that are looked at."""
+CLOCK_S = 60.0
+"""A reservation is made now; the clock may have been put back a little since."""
 MAX_REASON = 200
 """Characters."""
 _NAME = re.compile(r"(phone-[0-9a-f]{1,64})\.(\d{1,10})\.reserved\Z")
@@ -60,9 +62,9 @@ class Reservation(BaseModel):
 
     @property
     def ends(self) -> datetime:
-        """Raises ValueError for a text that is no time."""
+        """UTC. Raises ValueError for a text that is no time, OverflowError for one beyond all years."""
         at = datetime.fromisoformat(self.until)
-        return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
     @property
     def is_ours(self) -> bool:
@@ -99,13 +101,18 @@ class Reservations:
 
     def of(self, udid: str) -> Reservation | None:
         """Who keeps the phone now; None: nobody."""
-        return self.all().get(phone_lock(udid))
+        name = phone_lock(udid)
+        # whatever else somebody has put into the folder does not hide it
+        return self._found(f"{name}.").get(name)
 
     def all(self) -> dict[str, Reservation]:
         """By the name of the phone's lock; of several for one phone the one that was made first."""
+        return self._found("")
+
+    def _found(self, begin: str) -> dict[str, Reservation]:
         found: dict[str, Reservation] = {}
         now = datetime.now(UTC)
-        for path, name, uid in self._files():
+        for path, name, uid in self._files(begin):
             one = _read(path, name, uid)
             if one is not None and now < one.ends and (name not in found or one.since < found[name].since):
                 found[name] = one
@@ -169,14 +176,14 @@ class Reservations:
     def _path(self, name: str) -> Path:
         return self._folder.path / f"{name}.{os.getuid()}.reserved"
 
-    def _files(self) -> list[tuple[Path, str, int]]:
+    def _files(self, begin: str) -> list[tuple[Path, str, int]]:
         try:
             with os.scandir(self._folder.path) as entries:
-                names = sorted(entry.name for entry in entries if entry.name.endswith(".reserved"))[:MAX_FILES]
+                matches = [_NAME.match(entry.name) for entry in entries if entry.name.startswith(begin)]
         except OSError:
             return []
-        matches = [(name, _NAME.match(name)) for name in names]
-        return [(self._folder.path / name, match[1], int(match[2])) for name, match in matches if match is not None]
+        files = sorted((match[0], match[1], int(match[2])) for match in matches if match is not None)
+        return [(self._folder.path / file, name, uid) for file, name, uid in files[:MAX_FILES]]
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -201,10 +208,14 @@ def _read(path: Path, name: str, uid: int) -> Reservation | None:
             if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_uid != uid:
                 return None
             found = Reservation.model_validate_json(file.read(MAX_FILE_BYTES))
-        length_s = (found.ends - datetime.fromisoformat(found.since)).total_seconds()
-    except (OSError, ValidationError, ValueError, TypeError):
+        since = datetime.fromisoformat(found.since)
+        length_s = (found.ends - since).total_seconds()
+        # one that begins later would end later than any may
+        later_s = (since - datetime.now(UTC)).total_seconds()
+    except (OSError, ValidationError, ValueError, TypeError, OverflowError):
         return None
-    return found if found.uid == uid and phone_lock(found.udid) == name and length_s <= MAX_S + 1 else None
+    fits = found.uid == uid and phone_lock(found.udid) == name
+    return found if fits and length_s <= MAX_S + 1 and later_s <= CLOCK_S else None
 
 
 def _user() -> str:

@@ -86,7 +86,10 @@ def default_certs_folder() -> Path:
 
 
 def certificates_in(folder: Path) -> Certificates:
-    """Those of this machine. Raises UsageError when a file is not there, or others may read the key."""
+    """Those of this machine.
+
+    Raises UsageError when a file is not there, others may read the key, or another user could change any of them.
+    """
     found = Certificates(folder / CA_NAME, folder / CERTIFICATE_NAME, folder / KEY_NAME)
     missing = [path.name for path in (found.ca, found.certificate, found.key) if not path.is_file()]
     if missing:
@@ -96,4 +99,18 @@ def certificates_in(folder: Path) -> Certificates:
         )
     if found.key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UsageError(f"{found.key}: others can read this key; chmod 600 {found.key}")
+    for path in (folder, found.ca, found.certificate, found.key):
+        _check_ours(path)
     return found
+
+
+def _check_ours(path: Path) -> None:
+    """Whoever can put another CA there can run anything here."""
+    status = path.stat()
+    if status.st_uid not in (os.geteuid(), 0):
+        raise UsageError(
+            f"{path}: belongs to another user of this machine, who could change it; make a copy of your own"
+        )
+    others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if others and not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
+        raise UsageError(f"{path}: others can write to it; chmod go-w {path}")

@@ -29,7 +29,8 @@ UNUSED_S = 14 * 86400.0
 DISK_RESERVE_BYTES = 1024**3
 """Left free on the disk, for the database and what is under way."""
 _HASH_BLOCK_BYTES = 1024 * 1024
-_HASHES_KEPT = 64
+_HASHES_KEPT = 1024
+"""Files that come at the same time without being read anew for each chunk: one a phone."""
 
 
 class Arrivals:
@@ -42,7 +43,7 @@ class Arrivals:
     def add(self, folder: Path, chunk: Chunk, max_bytes: int) -> int:
         """Adds the chunk if it is the next one of `folder/<sha256>`; how many bytes are there then.
 
-        Raises UsageError for a file that is too long or has another digest, HarnessError when there is no room.
+        Raises UsageError for a file that is too long, HarnessError when there is no room or it has another digest.
         """
         if chunk.size_bytes > max_bytes:
             raise UsageError(
@@ -84,7 +85,11 @@ class Arrivals:
             return have
         if digest.hexdigest() != chunk.sha256:
             part.unlink()
-            raise UsageError(f"{_named(chunk)}: arrived with another digest ({digest.hexdigest()}): it was changed")
+            # not the sender's fault for ever: the next try begins anew
+            raise HarnessError(
+                f"{_named(chunk)}: arrived with another digest ({digest.hexdigest()}): it was changed on its way or "
+                "while it was sent; send it again"
+            )
         sync_file(part)
         part.replace(whole)
         sync_folder(whole.parent)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from harness.core.outcome import Family
+from harness.core.standing import GivenUpBy, TrialStanding
 from harness.farm.board_attempts import Attempts
 from harness.farm.board_phones import standing_word
 from harness.farm.board_roster import Roster
@@ -28,7 +29,6 @@ from harness.farm.board_words import (
     Mark,
     PhoneStanding,
     Taken,
-    TrialState,
 )
 from harness.farm.wire import Announcement, JobEnd, JobId, JobReport, Orders, PhoneState
 
@@ -65,10 +65,10 @@ class Board:
         """For the forecast. Raises KeyError for a run that the board does not have."""
         return self._runs[run_id]
 
-    def counts(self, run_id: str) -> dict[TrialState, int]:
+    def counts(self, run_id: str) -> dict[TrialStanding, int]:
         """Of the trials that it was given, how many are in each state."""
         counts = self._runs[run_id].counts
-        return {state: counts[state] for state in TrialState}
+        return {state: counts[state] for state in TrialStanding}
 
     def is_over(self, run_id: str) -> bool:
         """Whether none waits and none runs; also of a run that the board does not have."""
@@ -94,9 +94,8 @@ class Board:
     def given_up(self, run_id: str) -> list[tuple[JobId, str]]:
         """Trials without a result, each with its last attempt and the reason."""
         run = self._runs[run_id]
-        return [
-            (run.job(trial), trial.tried_text()) for trial in run.trials.values() if trial.state is TrialState.GIVEN_UP
-        ]
+        given_up = (trial for trial in run.trials.values() if trial.state is TrialStanding.GIVEN_UP)
+        return [(run.job(trial), trial.tried_text()) for trial in given_up]
 
     def take_changes(self) -> list[Change]:
         """What the ledger has to keep, in order; before the assignments of the same moment are carried out."""
@@ -132,7 +131,7 @@ class Board:
             if phone is None:
                 standing.queue.put(trial.waiting)
                 continue
-            standing.enter(trial, TrialState.RUNNING)
+            standing.enter(trial, TrialStanding.RUNNING)
             trial.phone, trial.assigned_s = phone, now_s
             standing.queue.running_s += trial.waiting.takes_s
             self._attempts.wait(standing, trial, now_s + RESTART_GRACE_S, "its phone did not come back to the hub")
@@ -146,8 +145,8 @@ class Board:
         run = self._runs[run_id]
         run.cancelled = f"cancelled by {by}" if by else "cancelled"
         for trial in run.trials.values():
-            if trial.state is TrialState.WAITING:
-                self._attempts.give_up(run, trial, run.cancelled)
+            if trial.state is TrialStanding.WAITING:
+                self._attempts.give_up(run, trial, run.cancelled, GivenUpBy.CANCELLED)
 
     def forget(self, run_id: str) -> None:
         """A run that is over is no more on the board; a record that comes now is unknown to it."""
@@ -218,9 +217,9 @@ class Board:
         """A phone or all of a host take no more trials (None: they do again); the phones that are meant."""
         return self._roster.drain(what, words)
 
-    def reserve(self, phone: str, until_s: float | None, by: str) -> None:
+    def reserve(self, phone: str, until_s: float | None, by: str, why: str = "") -> None:
         """It is somebody's until then (None: nobody's)."""
-        self._roster.reserve(phone, until_s, by)
+        self._roster.reserve(phone, until_s, by, why)
 
     def restore(self, mark: Mark) -> None:
         """What was kept of a phone or a host by an earlier hub; before it is announced."""
@@ -288,7 +287,7 @@ class Board:
                 self._attempts.wait_again(run, trial, report.reason or report.end.value)
             elif report.end is JobEnd.REFUSED:
                 trial.tried.append((trial.attempt, phone, report.reason))
-                self._attempts.give_up(run, trial, report.reason)
+                self._attempts.give_up(run, trial, report.reason, GivenUpBy.REFUSED)
             else:
                 known.not_had = 0
                 known.rests_until_s = now_s + trial.planned.pause_s
@@ -306,7 +305,7 @@ class Board:
         if run is None or (job.case, job.ordinal) not in run.trials:
             return Taken.UNKNOWN
         trial = run.trials[job.case, job.ordinal]
-        if trial.state is not TrialState.RUNNING or trial.attempt != job.attempt:
+        if trial.state is not TrialStanding.RUNNING or trial.attempt != job.attempt:
             return Taken.LATE
         spoilt = (cut_short or family in _HARMFUL) and outcome != expected
         again = spoilt and run.cancelled is None and trial.attempt < run.run.attempts
@@ -331,7 +330,7 @@ class Board:
             return
         trial = run.trials[job.case, job.ordinal]
         known = self.phones.get(phone)
-        if taken is Taken.LATE or trial.state is not TrialState.RUNNING or trial.attempt != job.attempt:
+        if taken is Taken.LATE or trial.state is not TrialStanding.RUNNING or trial.attempt != job.attempt:
             self._attempts.events.append(BoardEvent(job.run_id, "late", job, phone, outcome, expected, reason))
             return
         words = f"{outcome}: {reason}" if reason else outcome

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.core.standing import GivenUpBy, TrialStanding
 from harness.farm.board_roster import Roster
 from harness.farm.board_runs import RunOnBoard, TrialOnBoard
-from harness.farm.board_words import BoardEvent, Change, PhoneStanding, TrialState
+from harness.farm.board_words import BoardEvent, Change, PhoneStanding
 from harness.farm.wire import JobId
 
 
@@ -27,7 +28,7 @@ class Attempts:
         """The trial, if that attempt of it is under way."""
         run = self._runs.get(job.run_id)
         trial = run.trials.get((job.case, job.ordinal)) if run is not None else None
-        if run is None or trial is None or trial.state is not TrialState.RUNNING or trial.attempt != job.attempt:
+        if run is None or trial is None or trial.state is not TrialStanding.RUNNING or trial.attempt != job.attempt:
             return None
         return run, trial
 
@@ -66,11 +67,11 @@ class Attempts:
     def begin(self, run: RunOnBoard, trial: TrialOnBoard, phone: PhoneStanding, now_s: float) -> JobId:
         """It is given to the phone."""
         said = phone.said
-        run.enter(trial, TrialState.RUNNING)
+        run.enter(trial, TrialStanding.RUNNING)
         trial.phone, trial.assigned_s = said.phone, now_s
         job = run.job(trial)
         self._roster.give(phone, job, now_s)
-        self.changes.append(Change(job, TrialState.RUNNING, said.phone, said.host))
+        self.changes.append(Change(job, TrialStanding.RUNNING, said.phone, said.host))
         self.events.append(BoardEvent(run.run.run_id, "begun", job, said.phone))
         return job
 
@@ -78,10 +79,10 @@ class Attempts:
         """It has its result: that record."""
         job = run.job(trial)
         self._ended(run, trial)
-        run.enter(trial, TrialState.DONE)
+        run.enter(trial, TrialStanding.DONE)
         known = self._roster.phones.get(phone)
         host = known.said.host if known is not None else None
-        self.changes.append(Change(job, TrialState.DONE, phone, host, trial_id))
+        self.changes.append(Change(job, TrialStanding.DONE, phone, host, trial_id))
 
     def lose_on(self, phone: PhoneStanding, why: str) -> None:
         """What the phone is at."""
@@ -102,9 +103,9 @@ class Attempts:
         trial.tried.append((trial.attempt, phone, why))
         trial.waiting.failed_on.add(phone)
         if run.cancelled is not None:
-            self.give_up(run, trial, run.cancelled)
+            self.give_up(run, trial, run.cancelled, GivenUpBy.CANCELLED)
         elif trial.attempt >= run.run.attempts:
-            self.give_up(run, trial, trial.tried_text())
+            self.give_up(run, trial, trial.tried_text(), GivenUpBy.LOST)
         else:
             trial.attempt += 1
             self.wait_again(run, trial, why)
@@ -112,21 +113,21 @@ class Attempts:
     def wait_again(self, run: RunOnBoard, trial: TrialOnBoard, why: str) -> None:
         """With the attempt's number that it has."""
         if run.cancelled is not None:
-            self.give_up(run, trial, run.cancelled)
+            self.give_up(run, trial, run.cancelled, GivenUpBy.CANCELLED)
             return
         self._ended(run, trial)
-        run.enter(trial, TrialState.WAITING)
-        self.changes.append(Change(run.job(trial), TrialState.WAITING, reason=why))
+        run.enter(trial, TrialStanding.WAITING)
+        self.changes.append(Change(run.job(trial), TrialStanding.WAITING, reason=why))
 
-    def give_up(self, run: RunOnBoard, trial: TrialOnBoard, why: str) -> None:
+    def give_up(self, run: RunOnBoard, trial: TrialOnBoard, why: str, by: GivenUpBy) -> None:
         """It stays without a result."""
         job, phone = run.job(trial), trial.phone
-        if trial.state is TrialState.RUNNING:
+        if trial.state is TrialStanding.RUNNING:
             self._ended(run, trial)
         if not trial.tried:
             trial.tried.append((trial.attempt, phone or "no phone", why))
-        run.enter(trial, TrialState.GIVEN_UP)
-        self.changes.append(Change(job, TrialState.GIVEN_UP, phone, reason=why))
+        run.enter(trial, TrialStanding.GIVEN_UP)
+        self.changes.append(Change(job, TrialStanding.GIVEN_UP, phone, reason=why, given_up_by=by))
         self.events.append(BoardEvent(run.run.run_id, "given_up", job, phone, text=why))
 
     def _ended(self, run: RunOnBoard, trial: TrialOnBoard) -> None:

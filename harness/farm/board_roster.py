@@ -157,7 +157,7 @@ class Roster:
     def let_go(self, now_s: float) -> None:
         """Reservations and pauses that have ended."""
         for name in [name for name in self._reserved if now_s >= (self.marks[name].reserved_until_s or 0.0)]:
-            self.reserve(name, None, "")
+            self.reserve(name, None)
         for name in [name for name in self._paused if now_s >= self.phones[name].not_before_s]:
             self._paused.discard(name)
             self.seat(name)
@@ -167,7 +167,8 @@ class Roster:
     def _mark(self, phone: PhoneStanding) -> None:
         own, host = self.marks[phone.said.phone], self.marks[phone.said.host]
         phone.drained = own.drained if own.drained is not None else host.drained
-        phone.reserved_until_s, phone.reserved_by = own.reserved_until_s, own.reserved_by
+        phone.reserved_until_s = own.reserved_until_s
+        phone.reserved_by, phone.reserved_why = own.reserved_by, own.reserved_why
         phone.out = own.out
 
     def restore(self, mark: Mark) -> None:
@@ -187,15 +188,16 @@ class Roster:
             self.seat(name)
         return meant
 
-    def reserve(self, name: str, until_s: float | None, by: str) -> None:
+    def reserve(self, name: str, until_s: float | None, by: str = "", why: str = "") -> None:
         """It is somebody's until then (None: nobody's)."""
-        by = by if until_s is not None else ""
-        self.marks.keep(replace(self.marks[name], reserved_until_s=until_s, reserved_by=by))
+        if until_s is None:
+            by = why = ""
+        self.marks.keep(replace(self.marks[name], reserved_until_s=until_s, reserved_by=by, reserved_why=why))
         self._reserved.discard(name)
         if until_s is not None:
             self._reserved.add(name)
         if (known := self.phones.get(name)) is not None:
-            known.reserved_until_s, known.reserved_by = until_s, by
+            known.reserved_until_s, known.reserved_by, known.reserved_why = until_s, by, why
             self.seat(name)
 
     # those that spoil trials

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from harness.farm.board_words import BoardRun, BoardTrial, TrialState
+from harness.core.standing import TrialStanding
+from harness.farm.board_words import BoardRun, BoardTrial
 from harness.farm.placement import RunQueue, Waiting
 from harness.farm.wire import JobId
 
@@ -25,7 +26,7 @@ class TrialOnBoard:
     attempt: int
     """Number of the one under way; of a waiting trial, of the next."""
     waiting: Waiting
-    state: TrialState = TrialState.WAITING
+    state: TrialStanding = TrialStanding.WAITING
     phone: str | None = None
     assigned_s: float = 0.0
     tried: list[tuple[int, str, str]] = field(default_factory=list)
@@ -49,7 +50,7 @@ class RunOnBoard:
         """By whom."""
         self.queue = RunQueue()
         self.trials: dict[Key, TrialOnBoard] = {}
-        self.counts: Counter[TrialState] = Counter()
+        self.counts: Counter[TrialStanding] = Counter()
         self._learnt: dict[str, tuple[float, int]] = {}
         self._of_case: dict[str, list[TrialOnBoard]] = {}
         trials = tuple(trials)
@@ -71,7 +72,7 @@ class RunOnBoard:
             )
             standing = TrialOnBoard(trial, trial.attempt, waiting)
             self.trials[standing.key] = standing
-            self.counts[TrialState.WAITING] += 1
+            self.counts[TrialStanding.WAITING] += 1
             if trial.duration_s is None:
                 self._of_case.setdefault(trial.case, []).append(standing)
 
@@ -82,7 +83,7 @@ class RunOnBoard:
 
     @property
     def is_over(self) -> bool:
-        return not (self.counts[TrialState.WAITING] or self.counts[TrialState.RUNNING])
+        return not (self.counts[TrialStanding.WAITING] or self.counts[TrialStanding.RUNNING])
 
     def job(self, trial: TrialOnBoard) -> JobId:
         """Its attempt now, or the next."""
@@ -101,14 +102,14 @@ class RunOnBoard:
             takes_s = max(self._longest_s.values(), default=GUESS_S)
         return max(takes_s, 0.001) + trial.pause_s
 
-    def enter(self, trial: TrialOnBoard, state: TrialState) -> None:
+    def enter(self, trial: TrialOnBoard, state: TrialStanding) -> None:
         """The trial's new state; the queue follows."""
-        if trial.state is TrialState.WAITING and trial.waiting.ticket:
+        if trial.state is TrialStanding.WAITING and trial.waiting.ticket:
             self.queue.remove(trial.waiting)
         self.counts[trial.state] -= 1
         self.counts[state] += 1
         trial.state = state
-        if state is TrialState.WAITING:
+        if state is TrialStanding.WAITING:
             trial.phone = None
             trial.waiting.takes_s = self.takes_s(trial.planned)
             self.queue.put(trial.waiting)
@@ -126,7 +127,7 @@ class RunOnBoard:
             # a better mean is worth new places only a few times
             return
         for other in self._of_case[case]:
-            if other.state is TrialState.WAITING and other.waiting.ticket:
+            if other.state is TrialStanding.WAITING and other.waiting.ticket:
                 self.queue.remove(other.waiting)
                 other.waiting.takes_s = self.takes_s(other.planned)
                 self.queue.put(other.waiting)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 
-from harness.core.phone import PhoneKind, Virtual, parse_device_word
+from harness.core.errors import UsageError
+from harness.core.phone import DeviceWord, PhoneKind, Virtual, parse_device_word
+from harness.core.standing import GivenUpBy, TrialStanding
 from harness.farm.wire import Announcement, JobId
 
 STRIKES = 3
@@ -15,29 +17,70 @@ STRIKES = 3
 
 @dataclass(frozen=True)
 class Target:
-    """Which phones may run a run's trials: `word` is a UDID, `class:iPhone17,1`, or a virtual phone's word.
+    """Which phones may run a run's trials: `word` is a phone's name, a class, or a virtual phone's word.
 
-    A class is one of physical phones; a virtual phone is only meant by its own word, so the two never share a run.
+    Physical and virtual phones never share a run: `class:iPhone17,1` is one of physical phones, and attached virtual
+    ones (`harness virtual run`) are `class:iPhone17,1 (virtual)`. A virtual phone that its own process has started is
+    only meant by the word that it was joined with.
     """
 
     word: str
 
     def means(self, phone: Announcement) -> bool:
         """Whether the phone may run them."""
-        if phone.kind == PhoneKind.VIRTUAL:
-            return self.word in (phone.phone, virtual_word(phone.word))
-        return self.word in (phone.phone, f"class:{phone.product_type}") or _same_udid(self.word, phone.udid)
+        if self.word == phone.phone:
+            return True
+        if not is_attached(phone):
+            return self.word == virtual_word(phone.word)
+        if self.word == class_text(phone.product_type, phone.kind):
+            return True
+        return phone.kind == PhoneKind.PHYSICAL and same_udid(self.word, phone.udid)
+
+    @property
+    def of_class(self) -> tuple[str, str] | None:
+        """Kind and product type of the phones; None: it is no class."""
+        if not self.word.startswith(_CLASS):
+            return None
+        product_type = self.word.removeprefix(_CLASS).removesuffix(_VIRTUAL)
+        kind = PhoneKind.VIRTUAL if self.word.endswith(_VIRTUAL) else PhoneKind.PHYSICAL
+        return kind.value, product_type
+
+
+_CLASS, _VIRTUAL = "class:", " (virtual)"
+
+
+def class_text(product_type: str, kind: str) -> str:
+    """`Target.word` of the attached phones of a class and kind."""
+    return f"{_CLASS}{product_type}{_VIRTUAL if kind == PhoneKind.VIRTUAL else ''}"
+
+
+def both_kinds(product_type: str) -> str:
+    """For people, where a class has physical phones and virtual ones."""
+    return f"class:{product_type}: physical and virtual phones of it are there; each kind has a run of its own"
+
+
+def is_attached(phone: Announcement) -> bool:
+    """Whether it is behind a usbmuxd, as all but those are that their own process has started."""
+    return phone.kind == PhoneKind.PHYSICAL or not isinstance(said_word(phone.word), Virtual)
 
 
 @lru_cache(maxsize=1024)
+def said_word(text: str) -> DeviceWord | None:
+    """What a phone's process has announced as its word; None: it is no such word."""
+    try:
+        return parse_device_word(text)
+    except UsageError:
+        return None
+
+
 def virtual_word(text: str) -> str:
     """The one form of several that mean the same virtual phone: `virtual` is `virtual:iphone-16-pro`."""
-    word = parse_device_word(text)
+    word = said_word(text)
     return word.text if isinstance(word, Virtual) else text
 
 
-def _same_udid(one: str, other: str) -> bool:
-    # some usbmuxd drop the dash
+def same_udid(one: str, other: str) -> bool:
+    """Some usbmuxd drop the dash."""
     return one.replace("-", "").lower() == other.replace("-", "").lower()
 
 
@@ -81,26 +124,20 @@ class Assignment:
     worker: str
 
 
-class TrialState(StrEnum):
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    GIVEN_UP = "given_up"
-
-
 @dataclass(frozen=True)
 class Change:
     """A trial's new state: what the ledger has to keep. The board has it already."""
 
     job: JobId
     """Its attempt: of a waiting trial the next one's number."""
-    state: TrialState
+    state: TrialStanding
     phone: str | None = None
     host: str | None = None
     trial_id: str | None = None
     """Of the record that counts."""
     reason: str = ""
     """Why it waits again, or was given up."""
+    given_up_by: GivenUpBy | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +164,7 @@ class Mark:
     out: str | None = None
     reserved_until_s: float | None = None
     reserved_by: str = ""
+    reserved_why: str = ""
 
 
 class Taken(StrEnum):
@@ -161,6 +199,7 @@ class PhoneStanding:
     """By whom and why."""
     reserved_until_s: float | None = None
     reserved_by: str = ""
+    reserved_why: str = ""
     rests_until_s: float = 0.0
     done: int = 0
     assigned_s: float = 0.0
@@ -179,3 +218,8 @@ class PhoneStanding:
     """How often it was told to be, since it is out."""
     models: set[str] = field(default_factory=set)
     """What is on it: digests it has announced, and models of trials that it has run."""
+
+    @property
+    def reserved_text(self) -> str:
+        """By whom and why."""
+        return f"{self.reserved_by}: {self.reserved_why}" if self.reserved_why else self.reserved_by

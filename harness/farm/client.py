@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from harness import __version__
+from harness.analysis.attempts import replaced
 from harness.bench.models import find, missing
 from harness.bench.suite import Suite
 from harness.core.errors import HarnessError, UsageError
@@ -37,6 +38,7 @@ from harness.farm.wire import (
     FollowRequest,
     GivenUp,
     GivenUpRequest,
+    GivenUpTrial,
     Hello,
     JobOptions,
     Nothing,
@@ -89,23 +91,14 @@ class FarmResult:
     view: RunView
     records: tuple[TrialRecord, ...]
     """Of every attempt, in order of time."""
-    given_up: tuple[tuple[str, str], ...]
-    """Trial and reason, of those that have no record that counts."""
+    given_up: tuple[GivenUpTrial, ...]
+    """Trials that have no record that counts."""
 
     @property
     def replaced(self) -> tuple[TrialRecord, ...]:
         """Attempts that were cut short or came late, and in whose place a later one stands: evidence only."""
-        latest: dict[tuple[str, int], int] = {}
-        for record in self.records:
-            key = (record.case, record.ordinal)
-            latest[key] = max(latest.get(key, 0), record.attempt)
-        whole = {(record.case, record.ordinal) for record in self.records if not record.cut_short}
-        return tuple(
-            record
-            for record in self.records
-            if record.cut_short
-            and (record.attempt < latest[(record.case, record.ordinal)] or (record.case, record.ordinal) in whole)
-        )
+        told = replaced(((one.case, one.ordinal), one.attempt, one.cut_short) for one in self.records)
+        return tuple(one for one, is_replaced in zip(self.records, told, strict=True) if is_replaced)
 
     @property
     def counted(self) -> tuple[TrialRecord, ...]:
@@ -322,7 +315,7 @@ async def results_of(link: Link, views: Mapping[str, RunView], tell: Tell) -> li
     for run_id, view in views.items():
         records = await _records(link, run_id, tell)
         given_up = await ask_patiently(link, "given_up", GivenUpRequest(run_id=run_id), GivenUp, tell)
-        found.append(FarmResult(view, tuple(records), tuple((name, why) for name, why in given_up.trials)))
+        found.append(FarmResult(view, tuple(records), given_up.trials))
     return found
 
 

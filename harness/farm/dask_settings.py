@@ -1,7 +1,7 @@
 """How Dask is set for a farm, the same at both ends; and its security made of our certificates.
 
-Its dashboards are pages without any password: their routes are taken away, and what still listens for them does so on
-the loopback interface.
+Its dashboards are pages without any password: their routes are taken away, and what still listens for them at its start
+does so on the loopback interface, until `listening.close_pages`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import dask
 from distributed import Security
 
 from harness.farm.address import Certificates, FarmAddress
+from harness.farm.listening import guard_listeners
 
 WORKER_TTL_S = 6
 """A worker that the scheduler has not heard of for so long is lost: frozen, or behind a cut link."""
@@ -26,6 +27,7 @@ NO_DASHBOARD = "127.0.0.1:0"
 
 def set_dask() -> None:
     """Before a scheduler, a worker or a client is made."""
+    guard_listeners()
     dask.config.set(
         {
             "distributed.scheduler.worker-ttl": f"{WORKER_TTL_S}s",

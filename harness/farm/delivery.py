@@ -16,9 +16,11 @@ from pathlib import Path
 
 from harness.core.errors import HarnessError, UsageError
 from harness.core.record import TrialRecord
+from harness.core.standing import Kept
 from harness.device.lease import HostLock, LockFolder
 from harness.farm.link import HubUnreachable, Link
 from harness.farm.spool import BATCH, is_delivered, phone_key
+from harness.farm.trial_files import MAX_FILE_BYTES, MAX_TRIAL_BYTES, MAX_TRIAL_FILES, TELEMETRY, is_file_name
 from harness.farm.wire import (
     MAX_CHUNK_BYTES,
     Chunk,
@@ -26,26 +28,22 @@ from harness.farm.wire import (
     DeliveredFile,
     Delivery,
     DeliveryAnswer,
-    Kept,
 )
 from harness.store.database import ResultStore
 from harness.store.deliveries import mark_delivered, undelivered
 from harness.store.exchange.records import record_to_plain
 
-TELEMETRY = "telemetry"
 LOCKS_FOLDER = ".deliveries"
 ASIDE_FOLDER = "set-aside"
-MAX_FILE_BYTES = 512 * 1024 * 1024
-MAX_TRIAL_BYTES = 1024 * 1024 * 1024
-MAX_FILES = 1000
-MAX_DEPTH = 4
-MAX_NAME_CHARS = 300
-MAX_PART_BYTES = 200
 CHUNK_LIMIT_S = 120.0
 DELIVER_LIMIT_S = 120.0
 ROUNDS = 5
 """So often a hub may ask for files again (it lost them meanwhile) before we come back later."""
 BUSY_POLL_S = 0.5
+MAX_TOLD = 3
+"""Files of a trial that a line names, of those that do not go to the hub."""
+MAX_REMEMBERED = 1000
+"""Lines that are not told twice."""
 
 Tell = Callable[[str], None]
 
@@ -70,7 +68,7 @@ class Courier:
         self._link = link
         self._host = host
         self._tell = tell
-        self._locks = LockFolder(store.folder / LOCKS_FOLDER)
+        self._locks = LockFolder(store.folder / LOCKS_FOLDER, private=True)
         self._aside = store.folder / ASIDE_FOLDER
         self._told: set[str] = set()
 
@@ -191,6 +189,8 @@ class Courier:
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:
+            if len(self._told) >= MAX_REMEMBERED:
+                self._told.clear()
             self._told.add(text)
             self._tell(text)
 
@@ -203,29 +203,28 @@ def files_of(store: ResultStore, record: TrialRecord, tell: Tell) -> list[Outgoi
     found: list[OutgoingFile] = []
     if record.telemetry_file is not None and (path := store.telemetry_path(record.trial_id)).is_file():
         found.append(_outgoing(path, TELEMETRY))
+    all_bytes = sum(file.told.size_bytes for file in found)
+    left: list[str] = []
     root = store.artifacts_dir(record.trial_id)
-    for folder, _folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root):
+        # which of too many go is the same each time: what the hub has already is not sent for nothing
+        folders.sort()
         for name in sorted(names):
             path = Path(folder) / name
             relative = path.relative_to(root)
-            size = path.lstat().st_size
-            if not stat.S_ISREG(path.lstat().st_mode):
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode):
                 continue
-            fits = size <= MAX_FILE_BYTES and sum(one.told.size_bytes for one in found) + size <= MAX_TRIAL_BYTES
-            if not fits or not _is_name(relative) or len(found) >= MAX_FILES:
-                tell(f"trial {record.trial_id}: {relative} ({size} bytes) stays on this host: {path}")
+            fits = status.st_size <= MAX_FILE_BYTES and all_bytes + status.st_size <= MAX_TRIAL_BYTES
+            if not fits or not is_file_name(relative.as_posix()) or len(found) >= MAX_TRIAL_FILES:
+                left.append(f"{relative} ({status.st_size} bytes)")
                 continue
             found.append(_outgoing(path, relative.as_posix()))
+            all_bytes += status.st_size
+    if left:
+        more = f" and {len(left) - MAX_TOLD} more" if len(left) > MAX_TOLD else ""
+        tell(f"trial {record.trial_id}: {', '.join(left[:MAX_TOLD])}{more} stay on this host, in {root}")
     return found
-
-
-def _is_name(relative: Path) -> bool:
-    """Whether the hub takes it for the name of a trial's file."""
-    plain = all(
-        part.isprintable() and "\\" not in part and len(part.encode(errors="surrogateescape")) <= MAX_PART_BYTES
-        for part in relative.parts
-    )
-    return plain and len(relative.parts) <= MAX_DEPTH and len(str(relative)) <= MAX_NAME_CHARS
 
 
 def _outgoing(path: Path, name: str) -> OutgoingFile:

@@ -7,14 +7,12 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 from harness.farm.board_words import BoardEvent, PhoneStanding
-from harness.farm.wire import FarmEvent, PhoneView
+from harness.farm.wire import MAX_LONG_CHARS, MAX_SHORT_CHARS, FarmEvent, PhoneView
 
 MAX_EVENTS = 50_000
 """That are remembered; of a run that ended long before nobody asks."""
 MAX_IN_ANSWER = 500
 MAX_FAILURES = 50
-MAX_TEXT = 4000
-MAX_SHORT = 500
 _FAILURES = ("lost", "given_up", "late")
 
 
@@ -43,7 +41,7 @@ class Events:
             phone=event.phone,
             outcome=event.outcome,
             expected=event.expected,
-            text=event.text[:MAX_TEXT],
+            text=event.text[:MAX_LONG_CHARS],
         )
         self._events.append(told)
         if event.what in _FAILURES:
@@ -77,7 +75,7 @@ def phone_view(phone: PhoneStanding, state: str, now_s: float) -> PhoneView:
         product_type=said.product_type,
         os_version=said.os_version,
         state=state,
-        note=_note(phone, state)[:MAX_SHORT],
+        note=_note(phone, state)[:MAX_SHORT_CHARS],
         job=job,
         doing=said.doing if at_it or job is None else None,
         share=said.share if at_it or job is None else None,
@@ -95,6 +93,6 @@ def _note(phone: PhoneStanding, state: str) -> str:
         "gone": phone.gone,
         "out": phone.out,
         "drained": phone.drained,
-        "reserved": f"by {phone.reserved_by}" if phone.reserved_by else "",
+        "reserved": f"by {phone.reserved_text}" if phone.reserved_by else "",
     }
     return notes.get(state) or phone.said.note

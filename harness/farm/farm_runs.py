@@ -8,9 +8,9 @@ from datetime import datetime
 from functools import cached_property
 
 from harness.core.errors import UsageError
-from harness.core.phone import PhoneKind
-from harness.farm.board_words import BoardRun, Target, TrialState
-from harness.farm.submissions import Known, SubmittedSuite, TrialKey, known_of, nothing_known, read
+from harness.core.standing import GivenUpBy, TrialStanding
+from harness.farm.board_words import BoardRun, Target
+from harness.farm.submissions import KnownOfSuite, SubmittedSuite, TrialKey, known_of, nothing_known, read
 from harness.farm.wire import JobId, JobOptions, TrialJob, Unintelligible
 from harness.store.farm_ledger import FarmLedger, LedgerRun, LedgerTrial
 
@@ -25,7 +25,7 @@ class ActiveRun:
     run: LedgerRun
     submitted: SubmittedSuite
     board_run: BoardRun
-    ended_before: Mapping[TrialState, int]
+    ended_before: Mapping[TrialStanding, int]
     """Trials that ended before this hub began."""
     cancelled: str | None = None
     """By whom."""
@@ -62,7 +62,7 @@ class Restored:
     """A run of the ledger that goes on."""
 
     active: ActiveRun
-    known: Known
+    known: KnownOfSuite
     left: Mapping[TrialKey, int]
     """Trials without an end, each with the number of its attempt: the one under way, or the next."""
     under_way: Mapping[TrialKey, str]
@@ -83,7 +83,7 @@ def restored(ledger: FarmLedger, run: LedgerRun) -> Restored:
             "submit it again"
         )
     trials = ledger.trials(run.run_id)
-    ended = (TrialState.DONE, TrialState.GIVEN_UP)
+    ended = (TrialStanding.DONE, TrialStanding.GIVEN_UP)
     before = {state: sum(one.state == state.value for one in trials) for state in ended}
     left = [one for one in trials if one.state not in {state.value for state in ended}]
     submitted_s = datetime.fromisoformat(run.submitted_at).timestamp()
@@ -95,23 +95,22 @@ def restored(ledger: FarmLedger, run: LedgerRun) -> Restored:
         {
             (one.case, one.ordinal): one.phone
             for one in left
-            if one.state == TrialState.RUNNING.value and one.phone is not None
+            if one.state == TrialStanding.RUNNING.value and one.phone is not None
         },
     )
 
 
 def _cancelled(trials: list[LedgerTrial]) -> str | None:
     for one in trials:
-        if one.state == TrialState.GIVEN_UP.value and one.reason.startswith(CANCELLED):
+        if one.given_up_by == GivenUpBy.CANCELLED.value:
             return one.reason.removeprefix(CANCELLED).removeprefix(" by ")
     return None
 
 
-def _known(ledger: FarmLedger, run: LedgerRun, submitted: SubmittedSuite) -> Known:
+def _known(ledger: FarmLedger, run: LedgerRun, submitted: SubmittedSuite) -> KnownOfSuite:
     """By what the run has itself done; no phone has been heard of yet."""
-    kind, _, product_type = run.target.partition(":")
-    if kind == "class":
-        return known_of(ledger.store, submitted, PhoneKind.PHYSICAL, product_type)
+    if (of_class := Target(run.target).of_class) is not None:
+        return known_of(ledger.store, submitted, *of_class)
     ids = ledger.store.trial_ids(run_id=run.run_id, state="done")
     if not ids:
         return nothing_known(submitted)

@@ -8,13 +8,13 @@ One folder for all phones of a host: who comes first fetches, the others wait. W
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -22,13 +22,15 @@ import platformdirs
 from harness import APP_NAME
 from harness.core.errors import HarnessError
 from harness.farm.link import Link
+from harness.farm.turns import only_us
 from harness.farm.wire import FetchChunk, FetchedChunk, FileRef
 
 FOLDER = "farm-files"
+PART = ".part"
+"""Name of a file that has not arrived yet, and was not looked at: never taken for one that has."""
 MAX_CACHE_BYTES = 100 * 1024**3
 IN_USE_S = 6 * 3600.0
 """A file that was used so recently is never removed."""
-LOCK_POLL_S = 0.2
 _DIGEST_BLOCK_BYTES = 1 << 20
 
 Progress = Callable[[str, int, int], None]
@@ -45,11 +47,16 @@ def files_folder() -> Path:
 
 async def fetched(link: Link, ref: FileRef, progress: Progress, root: Path | None = None) -> Path:
     """The file, whole and under its own name. Raises BrokenFile, HubUnreachable, HarnessError (disk, hub)."""
-    folder = (root or files_folder()) / ref.sha256
+    if ref.file_name in (".", "..", PART) or not ref.file_name.isprintable():
+        raise BrokenFile(f"{ref.file_name!r}: is no name that a file could have here")
+    root = root or files_folder()
+    folder = root / ref.sha256
     path = folder / ref.file_name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        async with _only_us(folder.with_name(f".{ref.sha256}.lock")):
+        # of what is in there nobody but us looks more than once at the digest
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        async with only_us(folder.with_name(f".{ref.sha256}.lock")):
             if not _is_whole(path, ref):
                 _link_other_name(folder, path, ref)
             if not _is_whole(path, ref):
@@ -64,21 +71,22 @@ async def fetched(link: Link, ref: FileRef, progress: Progress, root: Path | Non
 def _is_whole(path: Path, ref: FileRef) -> bool:
     # it got its name when it was whole, and its digest was right
     try:
-        return path.stat().st_size == ref.size_bytes
+        status = path.stat()
     except OSError:
         return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == ref.size_bytes
 
 
 def _link_other_name(folder: Path, path: Path, ref: FileRef) -> None:
     for other in folder.iterdir():
-        if other.suffix != ".part" and _is_whole(other, ref):
+        if other.name != PART and _is_whole(other, ref):
             with suppress(FileExistsError):
                 os.link(other, path)
             return
 
 
 async def _fetch(link: Link, ref: FileRef, path: Path, progress: Progress) -> None:
-    part = path.parent / ".part"
+    part = path.parent / PART
     digest = hashlib.sha256()
     with part.open("a+b") as file:
         offset = await asyncio.to_thread(_digest_so_far, file.fileno(), ref.size_bytes, digest)
@@ -110,28 +118,21 @@ def _digest_so_far(descriptor: int, limit: int, digest: hashlib._Hash) -> int:
     return offset
 
 
-@asynccontextmanager
-async def _only_us(path: Path) -> AsyncIterator[None]:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                await asyncio.sleep(LOCK_POLL_S)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _make_room(root: Path, keep: Path, max_bytes: int = MAX_CACHE_BYTES) -> None:
     folders = [entry for entry in root.iterdir() if entry.is_dir() and not entry.is_symlink()]
-    sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in folders}
-    total = sum(sizes.values())
-    for folder in sorted(folders, key=lambda entry: entry.stat().st_mtime):
-        recent = time.time() - folder.stat().st_mtime < IN_USE_S
+    found = {folder: _size_and_time(folder) for folder in folders}
+    total = sum(size for size, _ in found.values())
+    for folder, (size, used_s) in sorted(found.items(), key=lambda entry: entry[1][1]):
+        recent = time.time() - used_s < IN_USE_S
         if total <= max_bytes or folder == keep or recent:
             continue
-        total -= sizes[folder]
+        total -= size
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _size_and_time(folder: Path) -> tuple[int, float]:
+    """Nothing, if another process was quicker to remove it."""
+    try:
+        return sum(file.lstat().st_size for file in folder.iterdir()), folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0, 0.0

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from harness.core.standing import TrialStanding
 from harness.farm.board import Board
 from harness.farm.board_runs import RunOnBoard
-from harness.farm.board_words import BoardRun, BoardTrial, TrialState
+from harness.farm.board_words import BoardRun, BoardTrial
 from harness.farm.placement import RunQueue
+
+EVERY_S = 5.0
+SHARE = 0.02
+"""Of the hub's time, at most, goes into forecasts."""
 
 _Root = tuple[str, str]
 
@@ -23,6 +28,23 @@ def ends_in_s(
     reserved take no part; phones are taken to come and go no more, and every trial to end at its first attempt.
     """
     return _Play(board, now_s, also).ends()
+
+
+class KnownEnds:
+    """Of the runs of a board, as they were foreseen some seconds ago: for whoever asks again and again."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._ends: dict[str, float | None] = {}
+        self._again_at_s = 0.0
+
+    def of(self, run_id: str, clock: Callable[[], float]) -> float | None:
+        """Seconds from then to the run's end; None: not known."""
+        now_s = clock()
+        if now_s >= self._again_at_s:
+            self._ends = ends_in_s(self._board, now_s)
+            self._again_at_s = now_s + max(EVERY_S, (clock() - now_s) / SHARE)
+        return self._ends.get(run_id)
 
 
 class _Play:
@@ -69,7 +91,7 @@ class _Play:
                 free[name] = max(0.0, phone.rests_until_s - self._now_s)
         for run, queue in self._runs:
             for trial in run.trials.values():
-                if trial.state is not TrialState.RUNNING:
+                if trial.state is not TrialStanding.RUNNING:
                     continue
                 left_s = max(0.0, trial.assigned_s + trial.waiting.takes_s - self._now_s)
                 run_id = run.run.run_id

@@ -20,10 +20,13 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from harness.core.errors import HarnessError
 from harness.farm.address import Certificates, FarmAddress
 from harness.farm.blobs import Arrivals, Blobs
-from harness.farm.coordinator import Coordinator, Tell, WorkerAway
+from harness.farm.board_desk import BoardDesk, Tell
+from harness.farm.coordinator import Coordinator
 from harness.farm.dask_settings import NO_DASHBOARD, PHONE_RESOURCE, security_of, set_dask
 from harness.farm.intake import Intake
+from harness.farm.listening import allow_more_files, close_pages
 from harness.farm.operations import Operations
+from harness.farm.phone_calls import PhoneCalls, WorkerAway
 from harness.farm.tasks import REPORT_TOPIC, run_trial
 from harness.farm.wire import JobId
 from harness.store.address import Results
@@ -61,18 +64,18 @@ class Hub:
 
 
 class _Workers(SchedulerPlugin):
-    """Tells the coordinator of workers that have come and that are gone."""
+    """Tells of workers that have come and that are gone."""
 
     def __init__(self) -> None:
-        self.coordinator: Coordinator | None = None
+        self.phones: PhoneCalls | None = None
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:
-        if self.coordinator is not None:
-            self.coordinator.worker_came(worker)
+        if self.phones is not None:
+            self.phones.worker_came(worker)
 
     def remove_worker(self, scheduler: Scheduler, worker: str, *, stimulus_id: str, **kwargs: Any) -> None:
-        if self.coordinator is not None:
-            self.coordinator.worker_lost(worker)
+        if self.phones is not None:
+            self.phones.worker_lost(worker)
 
 
 class _Giver:
@@ -150,14 +153,15 @@ async def open_hub(options: HubOptions, tell: Tell) -> AsyncIterator[Hub]:
             workers = _Workers()
             async with _scheduler(options, workers) as scheduler, _client(options, scheduler) as client:
                 giver = _Giver(scheduler, client)
-                coordinator = Coordinator(ledger, giver.give, giver.is_connected, tell)
+                desk = BoardDesk(ledger, tell)
+                coordinator = Coordinator(desk, PhoneCalls(desk, giver.give, giver.is_connected))
                 address = _reached_by(options.listen, scheduler)
                 arrivals = Arrivals()
                 intake, blobs = Intake(store, arrivals), Blobs(store.folder, arrivals)
                 operations = Operations(coordinator, intake, blobs, address.text, own_paths=options.own_paths)
                 await coordinator.start(options.restore)
                 # who asks before is told that there is no such operation, which no member is
-                workers.coordinator = coordinator
+                workers.phones = coordinator.phones
                 scheduler.handlers.update(operations.handlers())
                 tidying = asyncio.create_task(_tidy_for_ever(operations, tell))
                 try:
@@ -169,6 +173,7 @@ async def open_hub(options: HubOptions, tell: Tell) -> AsyncIterator[Hub]:
 
 async def serve(options: HubOptions, tell: Tell, ready: Tell) -> None:
     """A hub until SIGTERM or SIGINT; `ready` gets its address. Raises what `open_hub` does, and why it cannot go on."""
+    allow_more_files()
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -203,10 +208,11 @@ async def _scheduler(options: HubOptions, workers: _Workers) -> AsyncIterator[Sc
     except (OSError, RuntimeError) as error:
         cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
         raise HarnessError(f"--listen={listen.text}: cannot listen there: {cause}") from error
+    close_pages(scheduler)
     try:
         yield scheduler
     finally:
-        workers.coordinator = None
+        workers.phones = None
         with suppress(TimeoutError):
             await asyncio.wait_for(scheduler.close(), CLOSE_LIMIT_S)
 

@@ -9,30 +9,39 @@ host delivers again. Blocking; one call at a time.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from harness.core.errors import HarnessError, UsageError
 from harness.core.phone import PhoneKind
 from harness.core.record import TrialRecord
 from harness.core.units import format_bytes
 from harness.farm.blobs import Arrivals, remove_old
+from harness.farm.trial_files import (
+    MAX_FILE_BYTES,
+    MAX_PARTS,
+    MAX_TRIAL_BYTES,
+    MAX_TRIAL_FILES,
+    TELEMETRY,
+    is_file_name,
+)
+from harness.farm.turns import only_us
 from harness.farm.wire import Chunk, DeliveredFile, Delivery, JobId, Unintelligible
 from harness.store.database import ResultStore
 from harness.store.errors import StoreError
+from harness.store.exchange.merge import LOCK_NAME as EXCHANGE_LOCK
 from harness.store.exchange.records import plain_to_record
 from harness.store.telemetry import read_arrays, sync_folder
 
 FOLDER = "incoming"
-TELEMETRY = "telemetry"
-"""Name of the file with the trial's readings."""
-MAX_FILE_BYTES = 512 * 1024 * 1024
-MAX_TRIAL_BYTES = 1024 * 1024 * 1024
-MAX_DEPTH = 4
-MAX_PART_BYTES = 200
-"""Of a name between two slashes."""
+MAX_INCOMING = 10_000
+"""Trials of which files have come and no record: a phone sends one at a time."""
+MAX_RECORD_BYTES = 16 * 1024 * 1024
+"""As JSON; hundreds of times what a trial's has."""
 LEFT_OVER_S = 7 * 86400.0
 """Files whose record did not come for so long are removed."""
 
@@ -57,15 +66,22 @@ class Intake:
         """A part of a trial's file; how many bytes of it are there. Raises UsageError, HarnessError."""
         check_name(chunk.name)
         folder = self._folder / chunk.of
-        others = (
-            _size(path) for path in (folder.iterdir() if folder.is_dir() else ()) if path.name[:64] != chunk.sha256
-        )
-        if sum(others) + chunk.size_bytes > MAX_TRIAL_BYTES:
+        others = [path for path in _entries(folder) if path.name[:64] != chunk.sha256]
+        if sum(map(_size, others)) + chunk.size_bytes > MAX_TRIAL_BYTES:
             raise UsageError(f"trial {chunk.of}: its files have more than {format_bytes(MAX_TRIAL_BYTES)}")
+        if len(others) >= MAX_TRIAL_FILES:
+            raise UsageError(f"trial {chunk.of}: has more than {MAX_TRIAL_FILES} files")
+        if not others and not folder.exists() and len(_entries(self._folder)) >= MAX_INCOMING:
+            raise HarnessError(
+                f"files of {MAX_INCOMING} trials are here whose records have not come; they go by themselves after "
+                f"{LEFT_OVER_S / 86400:g} days, or remove {self._folder}"
+            )
         return self._arrivals.add(folder, chunk, MAX_FILE_BYTES)
 
     def read(self, delivery: Delivery) -> Delivered:
         """The record, checked; nothing is changed. Raises UsageError for what no trial is."""
+        if len(json.dumps(delivery.record)) > MAX_RECORD_BYTES:
+            raise UsageError(f"record from {delivery.phone}: is longer than {format_bytes(MAX_RECORD_BYTES)}")
         record = plain_to_record(delivery.record, f"record from {delivery.phone}")
         if record.origin is not None or record.files_removed_at is not None:
             raise UsageError(f"trial {record.trial_id}: was not made in a farm: import or merge it")
@@ -85,11 +101,18 @@ class Intake:
             raise UsageError(f"trial {record.trial_id}: is none of a farm: {error}") from None
         return Delivered(record, job)
 
+    def undisturbed(self) -> AbstractAsyncContextManager[None]:
+        """From the look at what is missing until the row is there: nobody (`results gc`) removes files meanwhile."""
+        return only_us(self._store.folder / EXCHANGE_LOCK)
+
     def missing(self, trial_id: str, files: tuple[DeliveredFile, ...]) -> tuple[str, ...]:
         """Names of files that are neither on their way nor in their place. Raises UsageError for a wrong name."""
         names = [file.name for file in files]
         if len(set(names)) < len(names):
             raise UsageError(f"trial {trial_id}: names a file twice")
+        folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+        if both := folders.intersection(names):
+            raise UsageError(f"trial {trial_id}: {min(both)} is named as a file and as a folder")
         return tuple(file.name for file in files if self._where(trial_id, file) is None)
 
     def named_elsewhere(self, record: TrialRecord) -> TrialRecord:
@@ -161,13 +184,8 @@ class Intake:
 
 def check_name(name: str) -> None:
     """Raises UsageError unless it is `telemetry` or a plain relative path."""
-    parts = name.split("/")
-    plain = all(
-        part not in ("", ".", "..") and part.isprintable() and "\\" not in part and len(part.encode()) <= MAX_PART_BYTES
-        for part in parts
-    )
-    if not plain or len(parts) > MAX_DEPTH:
-        raise UsageError(f"{name[:100]!r} is no name of a trial's file: a relative path of at most {MAX_DEPTH} parts")
+    if not is_file_name(name):
+        raise UsageError(f"{name[:100]!r} is no name of a trial's file: a relative path of at most {MAX_PARTS} parts")
 
 
 def _is(path: Path, file: DeliveredFile) -> bool:
@@ -199,6 +217,10 @@ def _link(source: Path, target: Path) -> None:
     except PermissionError:
         # a disk without hard links
         shutil.copyfile(source, target, follow_symlinks=False)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _size(path: Path) -> int:

@@ -15,10 +15,8 @@ from harness.bench.run_options import PreflightMode, RunOptions
 from harness.bench.shared_phone import Turn
 from harness.bench.suite import Suite, read_suite
 from harness.core.errors import UsageError
-from harness.farm.wire import FileRef, FileUse, JobOptions, TrialJob
+from harness.farm.wire import SUITE_FILE, FileRef, FileUse, JobOptions, TrialJob
 from harness.runner.choice import EDITIONS
-
-SUITE_FILE = "suite.toml"
 
 
 class Refused(UsageError):

@@ -20,7 +20,7 @@ from harness.farm.delivery import Courier
 from harness.farm.link import HubUnreachable, Link, open_link
 from harness.farm.process_options import ProcessOptions, certificate_paths
 from harness.farm.spool import close_abandoned, default_spool, forget_old, host_word
-from harness.farm.supervisor import STALL_LIMIT_S, Kept, Supervisor
+from harness.farm.supervisor import STALL_LIMIT_S, KeptProcess, Supervisor
 from harness.farm.wire import Hello, Nothing
 from harness.runner.choice import parse_runner
 from harness.store.database import ResultStore
@@ -78,7 +78,7 @@ class Host:
         self._attached: set[str] = set()
 
     @property
-    def phones(self) -> list[Kept]:
+    def phones(self) -> list[KeptProcess]:
         """The phones that have a process now."""
         return self._supervisor.phones
 
@@ -226,7 +226,7 @@ async def open_host(
     )
     async with AsyncExitStack() as stack:
         store = stack.enter_context(ResultStore.open(spool))
-        lock = LockFolder(spool / ".host").try_take(HOST_LOCK, "harness farm join")
+        lock = LockFolder(spool / ".host", private=True).try_take(HOST_LOCK, "harness farm join")
         if lock is None:
             raise UsageError(
                 f"{spool}: another host process has this spool; one `harness farm join` takes all phones of a machine, "

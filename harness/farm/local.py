@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,25 +16,29 @@ from tempfile import TemporaryDirectory
 
 from harness.bench.run_options import RunOptions
 from harness.core.errors import DeviceError, UsageError
-from harness.core.phone import DeviceWord, Virtual
+from harness.core.phone import DeviceWord, PhoneKind, Virtual
+from harness.core.standing import RunStanding
 from harness.device.lease import Tell
 from harness.farm.address import FarmAddress
+from harness.farm.board_words import Target, said_word, same_udid
 from harness.farm.certs import ephemeral
 from harness.farm.client import News
 from harness.farm.hub import Hub, HubOptions, open_hub
 from harness.farm.join import Host, HostOptions, open_host
 from harness.farm.link import Link, open_link
 from harness.farm.local_phones import Share
-from harness.farm.wire import Nothing, PhoneView, Status
+from harness.farm.wire import Nothing, PhoneView, RunView, Status
 from harness.store.address import Results, address_of
 from harness.store.database import ResultStore
 from harness.store.deliveries import undelivered
-from harness.store.farm_ledger import FarmLedger, LedgerRun, RunStanding
+from harness.store.farm_ledger import FarmLedger, LedgerRun
 
 SPOOL_FOLDER = ".farm-spool"
 """Of the results folder: what a command that was killed left behind is delivered by the next one."""
 ALL_THERE_LIMIT_S = 300.0
 """From the start of the phones' processes to the word of the last of them."""
+ATTACHED_LIMIT_S = 15.0
+"""For usbmuxd to tell of a phone that was there when the command began."""
 NOT_TO_BE_HAD = frozenset({"in_use", "not_ready", "reserved", "drained", "out", "gone"})
 """States of a phone that gets no trial."""
 
@@ -103,44 +107,69 @@ def _words(shares: Sequence[Share]) -> list[DeviceWord]:
 async def _all_there(link: Link, host: Host, count: int, tell: Tell) -> tuple[PhoneView, ...]:
     """Once each phone has said who it is, or will not."""
     clock = asyncio.get_running_loop().time
-    until = clock() + ALL_THERE_LIMIT_S
+    began_s = clock()
     while True:
         phones = (await link.ask("status", Nothing(), Status)).phones
         failed = [
             kept for kept in host.phones if kept.failed is not None and kept.task is not None and kept.task.done()
         ]
-        if len(phones) + len(failed) >= count or clock() > until:
+        waited_s = clock() - began_s
+        # a phone that has no process yet is not attached
+        expected = count if waited_s < ATTACHED_LIMIT_S else len(host.phones)
+        if len(phones) + len(failed) >= expected or waited_s > ALL_THERE_LIMIT_S:
             break
         await asyncio.sleep(0.2)
     if failed:
         raise UsageError("; ".join(f"{kept.name}: {kept.failed}" for kept in failed))
     if not phones:
-        raise DeviceError(f"none of {count} phones was ready within {ALL_THERE_LIMIT_S:g} s")
+        raise DeviceError(f"none of {count} phones was ready within {waited_s:.0f} s")
     if len(phones) < count:
         tell(f"{count - len(phones)} of {count} phones are not ready yet; the others begin")
     return phones
 
 
+class OutOfPatience(DeviceError):
+    """What is left to run waits for phones that are somebody else's, or gone."""
+
+
 class Patience:
     """Ends a run whose phones are not to be had for too long: a command is not there for ever, as a farm is."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, clock: Callable[[], float] | None = None) -> None:
+        """`clock`: seconds; None: the running loop's."""
         self._limit_s = limit_s
+        self._clock = clock or asyncio.get_running_loop().time
         self._since_s: float | None = None
 
     def check(self, news: News) -> None:
-        """Raises DeviceError naming the phones, once all of them are somebody else's for too long."""
-        now_s = asyncio.get_running_loop().time()
-        if any(phone.state not in NOT_TO_BE_HAD for phone in news.phones) or not any(run.waiting for run in news.runs):
+        """Raises OutOfPatience naming the phones, once all runs that are left have waited in vain for too long."""
+        left = [run for run in news.runs if run.state == RunStanding.ACTIVE]
+        waited_for = [phone for phone in news.phones if any(_may_run(phone, run) for run in left)]
+        if not left or any(not run.waiting or run.running for run in left) or _any_to_be_had(waited_for):
             self._since_s = None
             return
+        now_s = self._clock()
         self._since_s = self._since_s if self._since_s is not None else now_s
         if now_s - self._since_s >= self._limit_s:
-            told = "; ".join(f"{phone.phone} is {phone.state} ({phone.note})" for phone in news.phones)
-            raise DeviceError(
+            told = "; ".join(f"{phone.phone} is {phone.state} ({phone.note})" for phone in waited_for)
+            raise OutOfPatience(
                 f"no phone could be had for {self._limit_s:g} s: {told or 'none is there'}. Wait longer (--lease-wait) "
                 "and go on with the same command and --resume"
             )
+
+
+def _any_to_be_had(phones: Sequence[PhoneView]) -> bool:
+    return any(phone.state not in NOT_TO_BE_HAD for phone in phones)
+
+
+def _may_run(phone: PhoneView, run: RunView) -> bool:
+    """As `Target.means`, as far as a view tells: a virtual word may mean any virtual phone."""
+    target = Target(run.target)
+    if target.of_class is not None:
+        return target.of_class == (phone.kind, phone.product_type)
+    if run.target == phone.phone or same_udid(run.target, phone.phone):
+        return True
+    return phone.kind == PhoneKind.VIRTUAL and isinstance(said_word(run.target), Virtual)
 
 
 def forget_spool(spool: Path) -> None:

@@ -18,15 +18,15 @@ from harness import __version__
 from harness.bench.kept_suites import keep_suite
 from harness.bench.trial import new_id
 from harness.core.errors import HarnessError, UsageError
+from harness.core.standing import GivenUpBy, Kept, RunStanding, TrialStanding
 from harness.farm.blobs import Blobs
 from harness.farm.board_words import Target
-from harness.farm.board_words import TrialState as State
 from harness.farm.coordinator import Coordinator
 from harness.farm.farm_news import phone_view, utc_now
 from harness.farm.intake import Intake
 from harness.farm.link import PREFIX
 from harness.farm.submissions import (
-    Known,
+    KnownOfSuite,
     SubmittedSuite,
     board_trials,
     known_of,
@@ -35,6 +35,8 @@ from harness.farm.submissions import (
     targets_of,
 )
 from harness.farm.wire import (
+    MAX_LONG_CHARS,
+    MAX_SHORT_CHARS,
     Announcement,
     Cancel,
     Chunk,
@@ -49,8 +51,8 @@ from harness.farm.wire import (
     FollowRequest,
     GivenUp,
     GivenUpRequest,
+    GivenUpTrial,
     Hello,
-    Kept,
     Leaves,
     Nothing,
     Orders,
@@ -59,6 +61,7 @@ from harness.farm.wire import (
     Records,
     RecordsRequest,
     Reserve,
+    Reserved,
     RunView,
     Status,
     Submission,
@@ -69,12 +72,10 @@ from harness.farm.wire import (
     refusal,
 )
 from harness.store.exchange.records import record_to_plain
-from harness.store.farm_ledger import LedgerRun, RunStanding
+from harness.store.farm_ledger import LedgerRun
 
 RECORDS_IN_ANSWER = 200
 ENDED_IN_STATUS = 20
-MAX_REASON = 4000
-MAX_NAME = 500
 
 _LOG = logging.getLogger(__name__)
 _Asked = TypeVar("_Asked", bound=Wire)
@@ -86,8 +87,12 @@ class Prepared:
     """A submission whose runs could begin."""
 
     submitted: SubmittedSuite
-    runs: tuple[tuple[str, Target, Known], ...]
+    runs: tuple[tuple[str, Target, KnownOfSuite], ...]
     """Id, target, and what is known."""
+
+    @property
+    def targets(self) -> list[Target]:
+        return [target for _, target, _ in self.runs]
 
 
 class Operations:
@@ -97,6 +102,8 @@ class Operations:
         self, coordinator: Coordinator, intake: Intake, blobs: Blobs, hub: str, *, own_paths: bool = False
     ) -> None:
         self._coordinator = coordinator
+        self._calls = coordinator.phones
+        self._events = coordinator.desk.events
         self._ledger = coordinator.ledger
         self._store = coordinator.ledger.store
         self._intake = intake
@@ -135,14 +142,14 @@ class Operations:
         return Nothing()
 
     async def _announce(self, said: Announcement) -> Orders:
-        return await self._coordinator.announce(said)
+        return await self._calls.announce(said)
 
     async def _leave(self, said: Leaves) -> Nothing:
-        await self._coordinator.lose(said.phone, said.reason)
+        await self._calls.lose(said.phone, said.reason)
         return Nothing()
 
     async def _examined(self, said: Examined) -> Nothing:
-        await self._coordinator.examined(said.phone, said.passed, said.words)
+        await self._calls.examined(said.phone, said.passed, said.words)
         return Nothing()
 
     async def _drain(self, asked: Drain) -> Nothing:
@@ -150,12 +157,11 @@ class Operations:
         if not asked.undo:
             by = f" by {asked.by}" if asked.by else ""
             words = f"drained{by}" + (f": {asked.reason}" if asked.reason else "")
-        await self._coordinator.drain(asked.what, words)
+        await self._calls.drain(asked.what, words)
         return Nothing()
 
-    async def _reserve(self, asked: Reserve) -> Nothing:
-        await self._coordinator.reserve(asked.phone, asked.for_s, asked.by, asked.reason)
-        return Nothing()
+    async def _reserve(self, asked: Reserve) -> Reserved:
+        return await self._calls.reserve(asked)
 
     # runs
 
@@ -165,7 +171,7 @@ class Operations:
         )
         phones = [phone.said for phone in self._coordinator.board.phones.values() if phone.gone is None]
         runs = []
-        of_class: dict[tuple[str, str], Known] = {}
+        of_class: dict[tuple[str, str], KnownOfSuite] = {}
         for target in targets_of(asked, submitted.suite, phones):
             phone = next(phone for phone in phones if target.means(phone))
             key = (phone.kind, phone.product_type)
@@ -205,21 +211,21 @@ class Operations:
         ends = await self._coordinator.add_runs(runs, prepared.submitted)
         return Submitted(
             runs=tuple(self._submitted_run(prepared, *run, ends[run[0]]) for run in prepared.runs),
-            notes=tuple(note[:MAX_NAME] for note in notes_on(suite)),
+            notes=tuple(note[:MAX_SHORT_CHARS] for note in notes_on(suite, prepared.targets)),
         )
 
     async def _plan(self, asked: Submission) -> PlanAnswer:
         prepared = await self._prepared(asked)
         ends = self._coordinator.foretold(prepared.runs, prepared.submitted, asked.priority)
-        targets = [target for _, target, _ in prepared.runs]
+        targets = prepared.targets
         return PlanAnswer(
             runs=tuple(self._submitted_run(prepared, *run, ends[run[0]]) for run in prepared.runs),
             phones=self._phones(targets),
-            notes=tuple(note[:MAX_NAME] for note in notes_on(prepared.submitted.suite)),
+            notes=tuple(note[:MAX_SHORT_CHARS] for note in notes_on(prepared.submitted.suite, targets)),
         )
 
     def _submitted_run(
-        self, prepared: Prepared, run_id: str, target: Target, known: Known, planned_s: float | None
+        self, prepared: Prepared, run_id: str, target: Target, known: KnownOfSuite, planned_s: float | None
     ) -> SubmittedRun:
         board = self._coordinator.board
         trials = board_trials(prepared.submitted, known)
@@ -235,12 +241,12 @@ class Operations:
 
     async def _follow(self, asked: FollowRequest) -> Followed:
         views = tuple([await self._run_view(run_id) for run_id in asked.run_ids])
-        events, more = self._coordinator.events.since(asked.since, set(asked.run_ids))
+        events, more = self._events.since(asked.since, set(asked.run_ids))
         return Followed(
             runs=views,
             phones=self._phones([Target(view.target) for view in views]),
             events=events,
-            last=self._coordinator.events.last,
+            last=self._events.last,
             more=more,
         )
 
@@ -279,7 +285,7 @@ class Operations:
             now=utc_now(),
             phones=self._phones(),
             runs=(*active, *ended),
-            failures=self._coordinator.events.failures(),
+            failures=self._events.failures(),
         )
 
     async def _records(self, asked: RecordsRequest) -> Records:
@@ -297,9 +303,13 @@ class Operations:
         trials = await asyncio.to_thread(self._ledger.trials, asked.run_id)
         return GivenUp(
             trials=tuple(
-                (f"{one.case}#{one.ordinal}"[:MAX_NAME], one.reason[:MAX_REASON])
+                GivenUpTrial(
+                    trial=f"{one.case}#{one.ordinal}"[:MAX_SHORT_CHARS],
+                    by=GivenUpBy(one.given_up_by or GivenUpBy.LOST),
+                    reason=one.reason[:MAX_LONG_CHARS],
+                )
                 for one in trials
-                if one.state == State.GIVEN_UP.value
+                if one.state == TrialStanding.GIVEN_UP.value
             )
         )
 
@@ -318,7 +328,7 @@ class Operations:
         return await asyncio.to_thread(self._blobs.read, asked.sha256, asked.offset)
 
     async def _deliver(self, delivery: Delivery) -> DeliveryAnswer:
-        async with self._files:
+        async with self._files, self._intake.undisturbed():
             delivered = await asyncio.to_thread(self._intake.read, delivery)
             record = delivered.record
             if not await asyncio.to_thread(self._store.trial_ids, trial_id=record.trial_id):
@@ -331,7 +341,7 @@ class Operations:
                     record = await asyncio.to_thread(self._intake.keep_files, record, delivery.files)
             kept = await self._coordinator.take(type(delivered)(record, delivered.job), delivery.phone)
             await asyncio.to_thread(self._intake.done, record.trial_id)
-            return DeliveryAnswer(kept=Kept(kept.value))
+            return DeliveryAnswer(kept=kept)
 
     def tidy(self) -> list[str]:
         """Removes files that nobody wants any more; their names. Blocks."""
@@ -355,10 +365,10 @@ def _run_view(run: LedgerRun, counts: Mapping[str, int], left_s: float | None) -
         state=run.state,
         ended_at=run.ended_at,
         total=sum(counts.values()),
-        waiting=counts.get(State.WAITING.value, 0),
-        running=counts.get(State.RUNNING.value, 0),
-        done=counts.get(State.DONE.value, 0),
-        given_up=counts.get(State.GIVEN_UP.value, 0),
+        waiting=counts.get(TrialStanding.WAITING.value, 0),
+        running=counts.get(TrialStanding.RUNNING.value, 0),
+        done=counts.get(TrialStanding.DONE.value, 0),
+        given_up=counts.get(TrialStanding.GIVEN_UP.value, 0),
         planned_s=run.planned_s,
         took_s=took_s,
         left_s=left_s,

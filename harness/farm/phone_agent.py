@@ -35,6 +35,7 @@ from harness.farm.delivery import Courier, NotTaken
 from harness.farm.fetched import BrokenFile, fetched
 from harness.farm.job_rules import ReadJob, read_job, turn_of
 from harness.farm.link import HubUnreachable, Link
+from harness.farm.listening import close_pages
 from harness.farm.phone_state import Standing
 from harness.farm.phone_turns import CutOff, NotHad, PhoneThread
 from harness.farm.process_options import ProcessOptions
@@ -312,6 +313,7 @@ class PhoneAgent:
                 )
                 try:
                     await worker
+                    close_pages(worker)
                     self._worker = worker.address
                     self._news.set()
                     await worker.finished()

@@ -110,6 +110,7 @@ async def _serve(options: ProcessOptions, mouth: Mouth) -> int:
     from harness.core.phone import AnyAttached, parse_device_word
     from harness.farm.phone_state import Standing
     from harness.farm.phone_turns import PhoneThread, PhoneTurns
+    from harness.farm.spool import record_host
     from harness.store.database import ResultStore
 
     word = parse_device_word(options.word)
@@ -119,7 +120,7 @@ async def _serve(options: ProcessOptions, mouth: Mouth) -> int:
     beating = asyncio.create_task(_turn(mouth))
     try:
         with ResultStore.open(Path(options.spool)) as store:
-            phone = PhoneThread(PhoneTurns(word, options.transport, store))
+            phone = PhoneThread(PhoneTurns(word, options.transport, store, record_host(options.host)))
             phone.start()
             try:
                 facts = await _who(phone, mouth, requests)

@@ -17,9 +17,8 @@ from harness.core.record import TrialRecord
 from harness.device.lease import Tell
 from harness.device.usb import root_hub
 from harness.farm.spool import phone_key
-from harness.farm.wire import MAX_MODELS, Announcement, JobId, PhoneState
+from harness.farm.wire import MAX_MODELS, MAX_SHORT_CHARS, Announcement, JobId, PhoneState
 
-MAX_TEXT = 500
 TROUBLE_AT_FIRST_S, TROUBLE_AT_MOST_S = 5.0, 120.0
 
 
@@ -151,7 +150,7 @@ class Standing(Listener):
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+    return text if len(text) <= MAX_SHORT_CHARS else text[: MAX_SHORT_CHARS - 1] + "…"
 
 
 def _within(value: float | None, least: float, most: float) -> Any:

@@ -49,13 +49,17 @@ class NotHad(HarnessError):
 class PhoneTurns:
     """All methods are coroutines of the phone's loop, one at a time."""
 
-    def __init__(self, word: ByUdid | Virtual, transport: str, store: ResultStore) -> None:
+    def __init__(
+        self, word: ByUdid | Virtual, transport: str, store: ResultStore, host_name: str | None = None
+    ) -> None:
+        """`host_name`: for the records; None: the machine's own."""
         self._word = word
         self._as_started: DeviceWord | None = None
         self._transport = transport
         """Where a run asks for none."""
         self._as_opened: tuple[DeviceWord, str] | None = None
         self._store = store
+        self._host_name = host_name
         self.listener = Listener()
         """Set before the first trial."""
         self._ours = AsyncExitStack()
@@ -145,7 +149,7 @@ class PhoneTurns:
             raise NotHad(error) from error
         self._as_opened = (word, library)
         self._opened.push_async_callback(transport.close)
-        self._shared = SharedPhone(transport, self._store, self.listener)
+        self._shared = SharedPhone(transport, self._store, self.listener, self._host_name)
         return self._shared
 
     async def _reserve(self, word: DeviceWord) -> ReservedPhone:

@@ -6,6 +6,7 @@ An ordinary results folder, which `harness results list --results …` shows lik
 from __future__ import annotations
 
 import re
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def default_spool() -> Path:
 def host_word(text: str) -> str:
     """A host's name as it crosses the wire: letters, digits, dots and dashes."""
     return _NOT_IN_NAMES.sub("-", text).strip("-._")[:MAX_HOST_CHARS] or "host"
+
+
+def record_host(name: str) -> str | None:
+    """The host's name for its records, where `--host-name` gave it another; None: the machine's own, as it is."""
+    return None if name == host_word(socket.gethostname()) else name
 
 
 def phone_key(udid: str, kind: str, host: str) -> str:

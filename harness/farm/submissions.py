@@ -6,6 +6,7 @@ May know suites, records and what the board says of phones; changes nothing. `re
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +17,23 @@ from harness.bench.forecast import typical_times
 from harness.bench.plan import PlannedTrial, plan_trials
 from harness.bench.suite import Suite, read_suite
 from harness.core.errors import UsageError
-from harness.core.phone import AnyAttached, PhoneKind, Virtual, parse_device_word, with_settings
+from harness.core.phone import AnyAttached, ByUdid, PhoneKind, Virtual, parse_device_word, with_settings
 from harness.core.record import TrialRecord
 from harness.core.record import TrialState as RecordState
-from harness.farm.board_words import BoardTrial, Target, virtual_word
-from harness.farm.wire import MAX_TRIALS, Announcement, FileUse, JobOptions, Submission
+from harness.farm.board_words import (
+    BoardTrial,
+    Target,
+    both_kinds,
+    class_text,
+    is_attached,
+    said_word,
+    same_udid,
+    virtual_word,
+)
+from harness.farm.wire import MAX_TRIALS, SUITE_FILE, Announcement, FileUse, JobOptions, Submission
 from harness.store.database import ResultStore
 from harness.store.schema import row_to_record, trials
 
-SUITE_FILE = "suite.toml"
-"""Under this name a suite's text is read; the file itself is on the client, and never opened here."""
 MAX_RUNS = 200
 """Of one submission."""
 NEWEST_RECORDS = 2000
@@ -51,7 +59,7 @@ class SubmittedSuite:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownOfSuite:
     """What records of a class of phones tell of a suite's trials."""
 
     seconds: Mapping[str, float | None]
@@ -88,7 +96,7 @@ def targets_of(asked: Submission, suite: Suite, phones: Iterable[Announcement]) 
     found: dict[str, None] = {}
     for text in asked.words:
         word = _word(text, suite, there)
-        targets = _every_class(suite, there) if word == "all" else [Target(word)]
+        targets = _targets(word, suite, there)
         fitting = [phone for phone in there if any(target.means(phone) for target in targets)]
         if not fitting:
             raise UsageError(_nobody(text, word, there))
@@ -101,8 +109,10 @@ def targets_of(asked: Submission, suite: Suite, phones: Iterable[Announcement]) 
 
 
 def _word(text: str, suite: Suite, there: Sequence[Announcement]) -> str:
-    """In the one form of it that a target has; the name of a phone stays as it is."""
-    if any(phone.phone == text for phone in there):
+    """In the one form of it that a target has; the name of a phone, and a target itself, stay as they are."""
+    if any(text in (phone.phone, class_text(phone.product_type, phone.kind)) for phone in there if is_attached(phone)):
+        return text
+    if any(text == phone.phone for phone in there):
         return text
     word = parse_device_word(text)
     if isinstance(word, Virtual):
@@ -115,10 +125,29 @@ def _word(text: str, suite: Suite, there: Sequence[Announcement]) -> str:
     return word.text
 
 
+def _targets(word: str, suite: Suite, there: Sequence[Announcement]) -> list[Target]:
+    """What a word means; one that nobody answers to becomes a target as well."""
+    if word == "all":
+        return _every_class(suite, there)
+    read = said_word(word)
+    words: set[str] = set()
+    if isinstance(read, AnyAttached) and read.product_type is not None:
+        words = {class_text(read.product_type, phone.kind) for phone in there if is_attached(phone)}
+        words = {text for text in words if any(Target(text).means(phone) for phone in there)}
+    elif isinstance(read, ByUdid):
+        # virtual phones of two hosts may have one UDID: each is meant, and runs the whole suite
+        words = {
+            phone.phone if phone.kind == PhoneKind.VIRTUAL else word
+            for phone in there
+            if is_attached(phone) and same_udid(read.udid, phone.udid)
+        }
+    return [Target(text) for text in sorted(words)] or [Target(word)]
+
+
 def _every_class(suite: Suite, there: Sequence[Announcement]) -> list[Target]:
-    """`all`: each class of physical phones, and each kind of virtual ones."""
+    """`all`: each class of attached phones, kinds apart, and each word of other virtual ones."""
     words = (
-        virtual_word(phone.word) if phone.kind == PhoneKind.VIRTUAL else f"class:{phone.product_type}"
+        class_text(phone.product_type, phone.kind) if is_attached(phone) else virtual_word(phone.word)
         for phone in there
         if _has_settings(phone, suite)
     )
@@ -128,8 +157,12 @@ def _every_class(suite: Suite, there: Sequence[Announcement]) -> list[Target]:
 def _has_settings(phone: Announcement, suite: Suite) -> bool:
     if not suite.virtual:
         return True
-    word = parse_device_word(phone.word) if phone.kind == PhoneKind.VIRTUAL else None
-    return isinstance(word, Virtual) and suite.virtual.items() <= dict(word.settings).items()
+    word = said_word(phone.word)
+    return (
+        phone.kind == PhoneKind.VIRTUAL
+        and isinstance(word, Virtual)
+        and suite.virtual.items() <= dict(word.settings).items()
+    )
 
 
 def _check_settings(suite: Suite, fitting: Sequence[Announcement]) -> None:
@@ -144,7 +177,7 @@ def _check_settings(suite: Suite, fitting: Sequence[Announcement]) -> None:
 
 def _nobody(text: str, word: str, there: Sequence[Announcement]) -> str:
     told = [
-        f"{phone.phone} ({virtual_word(phone.word) if phone.kind == PhoneKind.VIRTUAL else phone.product_type})"
+        f"{phone.phone} ({_class_of(phone) if is_attached(phone) else virtual_word(phone.word)})"
         for phone in sorted(there, key=lambda phone: phone.phone)[:MAX_TOLD]
     ]
     more = f" and {len(there) - MAX_TOLD} more" if len(there) > MAX_TOLD else ""
@@ -153,12 +186,16 @@ def _nobody(text: str, word: str, there: Sequence[Announcement]) -> str:
     return f"--device={text[:200]}{meant}: the farm has no such phone; {have}"
 
 
-def nothing_known(submitted: SubmittedSuite) -> Known:
+def _class_of(phone: Announcement) -> str:
+    return class_text(phone.product_type, phone.kind).removeprefix("class:")
+
+
+def nothing_known(submitted: SubmittedSuite) -> KnownOfSuite:
     """Beside what the suite brings along."""
-    return Known({}, submitted.digests, submitted.sizes)
+    return KnownOfSuite({}, submitted.digests, submitted.sizes)
 
 
-def known_of(store: ResultStore, submitted: SubmittedSuite, kind: str, product_type: str) -> Known:
+def known_of(store: ResultStore, submitted: SubmittedSuite, kind: str, product_type: str) -> KnownOfSuite:
     """What the newest records of a class of phones tell. Raises StoreError."""
     names = [model.name for model in submitted.suite.models]
     query = (
@@ -183,11 +220,11 @@ def known_of(store: ResultStore, submitted: SubmittedSuite, kind: str, product_t
             sizes.setdefault(record.model_name, record.model_bytes)
     cases = {planned.case.name: planned.case for planned in submitted.planned}
     times = typical_times(cases.values(), records, digests)
-    return Known({name: time.seconds for name, time in times.items()}, digests, sizes)
+    return KnownOfSuite({name: time.seconds for name, time in times.items()}, digests, sizes)
 
 
 def board_trials(
-    submitted: SubmittedSuite, known: Known, attempts: Mapping[TrialKey, int] | None = None
+    submitted: SubmittedSuite, known: KnownOfSuite, attempts: Mapping[TrialKey, int] | None = None
 ) -> list[BoardTrial]:
     """Those of `attempts` (None: all), each with the number of its next attempt, in the suite's order."""
     found = []
@@ -212,10 +249,14 @@ def board_trials(
     return found
 
 
-def notes_on(suite: Suite) -> list[str]:
-    """What of the suite does not hold in a farm."""
+def notes_on(suite: Suite, targets: Sequence[Target] = ()) -> list[str]:
+    """What of the suite does not hold in a farm, and of the targets what may surprise."""
+    notes = []
     budget = suite.budget
     given = [name for name in ("max_s", "max_push") if getattr(budget, name) is not None]
-    if not given:
-        return []
-    return [f"[budget] {' and '.join(given)}: bounds a run on one phone; in a farm all trials are run"]
+    if given:
+        notes.append(f"[budget] {' and '.join(given)}: bounds a run on one phone; in a farm all trials are run")
+    classes = [target.of_class for target in targets if target.of_class is not None]
+    product_types = Counter(product_type for _, product_type in classes)
+    notes += [both_kinds(product_type) for product_type, kinds in sorted(product_types.items()) if kinds > 1]
+    return notes

@@ -33,7 +33,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass
-class Kept:
+class KeptProcess:
     """A phone that this host keeps a process for."""
 
     key: str
@@ -62,13 +62,13 @@ class Supervisor:
     def __init__(self, tell: Tell, *, stall_limit_s: float = STALL_LIMIT_S) -> None:
         self._tell = tell
         self._stall_limit_s = stall_limit_s
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, KeptProcess] = {}
         # each start imports a second's worth of libraries
         self._starting = asyncio.Semaphore(max(1, os.cpu_count() or 1))
         self._ending = False
 
     @property
-    def phones(self) -> list[Kept]:
+    def phones(self) -> list[KeptProcess]:
         """All that are kept, by key."""
         return [self._kept[key] for key in sorted(self._kept)]
 
@@ -76,7 +76,7 @@ class Supervisor:
         """Starts a process for a phone, unless it has one."""
         if self._ending or key in self._kept:
             return
-        kept = self._kept[key] = Kept(key, options)
+        kept = self._kept[key] = KeptProcess(key, options)
         kept.task = asyncio.create_task(self._keep(kept))
 
     def say(self, key: str, what: dict[str, Any]) -> None:
@@ -124,7 +124,7 @@ class Supervisor:
             # not `gather`: who gives up waiting must not take the processes with him
             await asyncio.wait(tasks)
 
-    async def _keep(self, kept: Kept) -> None:
+    async def _keep(self, kept: KeptProcess) -> None:
         pause_s = BACKOFF_S[0]
         while True:
             began_s = time.monotonic()
@@ -145,7 +145,7 @@ class Supervisor:
                     return
             pause_s = min(pause_s * 2, BACKOFF_S[1])
 
-    async def _life(self, kept: Kept) -> int:
+    async def _life(self, kept: KeptProcess) -> int:
         """From a start to the end of the process; its exit code."""
         kept.ready.clear()
         kept.failed = None
@@ -180,7 +180,7 @@ class Supervisor:
                 await process.wait()
             kept.process = None
 
-    async def _listen(self, kept: Kept, process: asyncio.subprocess.Process) -> None:
+    async def _listen(self, kept: KeptProcess, process: asyncio.subprocess.Process) -> None:
         """Until its output ends; kills it when it falls silent."""
         assert process.stdout is not None
         while True:
@@ -200,7 +200,7 @@ class Supervisor:
             self._hear(kept, line)
         kept.ready.set()
 
-    def _hear(self, kept: Kept, line: bytes) -> None:
+    def _hear(self, kept: KeptProcess, line: bytes) -> None:
         try:
             said = json.loads(line)
         except ValueError:
@@ -217,7 +217,7 @@ class Supervisor:
             kept.ready.set()
 
 
-def _signal(kept: Kept, number: signal.Signals) -> None:
+def _signal(kept: KeptProcess, number: signal.Signals) -> None:
     if kept.process is not None and kept.process.returncode is None:
         with suppress(ProcessLookupError):
             kept.process.send_signal(number)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core.errors import DeviceError, UsageError
+from harness.core.text import printable
 from harness.device.usb import LINUX_USB_DEVICES, port_of
 
 CYCLE_LIMIT_S = 60.0
@@ -19,6 +20,7 @@ BACK_LIMIT_S = 20.0
 """A phone whose port is on again needs so long until usbmuxd has it."""
 PLACES = ("udid", "location", "port")
 FLAG = "--usb-cycle"
+_UDID = re.compile(r"[0-9A-Fa-f][0-9A-Fa-f-]{0,63}\Z")
 _PLACE = re.compile(r"\{([^{}]*)\}")
 
 
@@ -42,7 +44,12 @@ EXAMPLE = "uhubctl -a cycle -l {location} -p {port}"
 
 
 def filled_in(command: Sequence[str], udid: str, devices: Path = LINUX_USB_DEVICES) -> list[str]:
-    """The command for one phone. Raises DeviceError when its port is asked for, and this host does not tell it."""
+    """The command for one phone. Raises DeviceError when its port is asked for, and this host does not tell it.
+
+    A phone says its UDID itself: one that could be another option or a path to the program is refused.
+    """
+    if not _UDID.match(udid):
+        raise DeviceError(f"phone {printable(udid[:100])}: no UDID, so no program is called with it")
     values = {"udid": udid}
     if any(f"{{{place}}}" in word for word in command for place in ("location", "port")):
         port = port_of(udid, devices)

@@ -14,8 +14,16 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.core.errors import DeviceError, HarnessError, UsageError
+from harness.core.standing import GivenUpBy, Kept, RunStanding
+from harness.farm.trial_files import MAX_NAME_CHARS, MAX_TRIAL_FILES
 
 MAX_SUITE_CHARS = 256 * 1024
+SUITE_FILE = "suite.toml"
+"""Under this name both ends read a suite's text; the file itself is on the client, and never opened elsewhere."""
+MAX_SHORT_CHARS = 500
+"""Of what is told in a line: a name, a note."""
+MAX_LONG_CHARS = 4000
+"""Of a reason in full."""
 MAX_CHUNK_BYTES = 4 * 1024 * 1024
 """Of a file, in one message."""
 MAX_TRIALS = 100_000
@@ -25,7 +33,8 @@ MAX_FILES = 64
 MAX_MODELS = 256
 """Model files on a phone that are told of."""
 
-Text = Annotated[str, Field(max_length=500)]
+Text = Annotated[str, Field(max_length=MAX_SHORT_CHARS)]
+LongText = Annotated[str, Field(max_length=MAX_LONG_CHARS)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[0-9A-Za-z][0-9A-Za-z._@,:-]*$")]
 """Of a phone or a host, as people type it."""
 Key = Annotated[str, Field(min_length=1, max_length=500)]
@@ -155,7 +164,7 @@ class JobReport(Wire):
 
     job: JobId
     end: JobEnd
-    reason: Annotated[str, Field(max_length=4000)] = ""
+    reason: LongText = ""
     trial_id: Id | None = None
 
 
@@ -221,7 +230,7 @@ class Examined(Wire):
 
     phone: Name
     passed: bool
-    words: Annotated[str, Field(max_length=4000)]
+    words: LongText
 
 
 class Submission(Wire):
@@ -280,7 +289,7 @@ class FarmEvent(Wire):
     phone: Text | None = None
     outcome: Text | None = None
     expected: Text | None = None
-    text: Annotated[str, Field(max_length=4000)] = ""
+    text: LongText = ""
 
 
 class RunView(Wire):
@@ -292,7 +301,7 @@ class RunView(Wire):
     priority: int
     by: Text
     submitted_at: Text
-    state: Annotated[str, Field(pattern="^(active|done|cancelled)$")]
+    state: Annotated[str, Field(pattern=f"^({'|'.join(RunStanding)})$")]
     ended_at: Text | None = None
     total: Count
     waiting: Count
@@ -360,6 +369,15 @@ class Reserve(Wire):
     for_s: Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)]
     by: Text
     reason: Text = ""
+    force: bool = False
+    """Also when it is somebody else's."""
+
+
+class Reserved(Wire):
+    """It is kept, or let go."""
+
+    was: Annotated[str, Field(max_length=2 * MAX_SHORT_CHARS + 100)]
+    """Until when and whose it was before, in words; empty: nobody's."""
 
 
 class Drain(Wire):
@@ -394,16 +412,23 @@ class GivenUpRequest(Wire):
     run_id: Id
 
 
-class GivenUp(Wire):
-    """Trials of a run that have no record that counts, each with the reason."""
+class GivenUpTrial(Wire):
+    """A trial that has no record that counts."""
 
-    trials: tuple[tuple[Text, Annotated[str, Field(max_length=4000)]], ...]
+    trial: Text
+    """Case and ordinal: `tiny/litert_lm/cpu/cold#1`."""
+    by: GivenUpBy
+    reason: LongText
+
+
+class GivenUp(Wire):
+    trials: tuple[GivenUpTrial, ...]
 
 
 class DeliveredFile(Wire):
     """A file of a trial, below `artifacts/<trial id>/`, or its telemetry."""
 
-    name: Annotated[str, Field(min_length=1, max_length=300)]
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
     """`telemetry`, or a relative path below the trial's artifacts folder with `/`."""
     sha256: Digest
     size_bytes: Bytes
@@ -415,20 +440,9 @@ class Delivery(Wire):
     record: dict[str, Any]
     """Its run, case, ordinal and attempt say which job it is of."""
     phone: Name
-    files: Annotated[tuple[DeliveredFile, ...], Field(max_length=1000)]
+    files: Annotated[tuple[DeliveredFile, ...], Field(max_length=MAX_TRIAL_FILES)]
     elsewhere: bool = False
     """Its files are in the farm's file store, under the names that they have in results."""
-
-
-class Kept(StrEnum):
-    """What became of a delivered record."""
-
-    RESULT = "result"
-    """It is the trial's."""
-    EVIDENCE = "evidence"
-    """It is kept, and does not count: another attempt does, or will."""
-    ALREADY = "already"
-    """It had been delivered before."""
 
 
 class DeliveryAnswer(Wire):
@@ -441,7 +455,7 @@ class Chunk(Wire):
     """A part of a file on its way. Of a trial's file `of` is the trial's id, of one by digest it is empty."""
 
     of: Annotated[str, Field(max_length=128, pattern=r"^[0-9A-Za-z-]*$")]
-    name: Annotated[str, Field(max_length=300)]
+    name: Annotated[str, Field(max_length=MAX_NAME_CHARS)]
     sha256: Digest
     size_bytes: Bytes
     offset: Bytes
@@ -502,7 +516,7 @@ def answer(message: Wire) -> dict[str, Any]:
 def refusal(error: HarnessError) -> dict[str, Any]:
     """The same when it could not do what it was asked."""
     kind = next(kind for kind, of in _ERRORS if isinstance(error, of))
-    return {"error": {"kind": kind, "text": str(error)[:4000]}}
+    return {"error": {"kind": kind, "text": str(error)[:MAX_LONG_CHARS]}}
 
 
 def read_answer(plain: object) -> object:
@@ -513,5 +527,5 @@ def read_answer(plain: object) -> object:
         told = plain["error"]
         kinds = dict(_ERRORS)
         if isinstance(told, Mapping) and told.get("kind") in kinds and isinstance(told.get("text"), str):
-            raise kinds[told["kind"]](told["text"][:4000])
+            raise kinds[told["kind"]](told["text"][:MAX_LONG_CHARS])
     raise Unintelligible("an answer that is neither ok nor an error")

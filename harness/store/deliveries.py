@@ -12,11 +12,11 @@ from typing import Any
 from sqlalchemy import delete, select, update
 
 from harness.core.record import TrialRecord, TrialState
+from harness.core.standing import Kept
 from harness.store.database import ResultStore
 from harness.store.exchange.files import remove
 from harness.store.exchange.merge import LOCK_NAME
 from harness.store.farm_ledger import insert_into
-from harness.store.farm_rows import Kept
 from harness.store.owner import exclusive
 from harness.store.schema import RECORD_TYPES, deliveries, row_to_record, trials
 

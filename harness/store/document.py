@@ -14,10 +14,10 @@ from sqlalchemy import Table
 from harness.core.judgement import ConfirmationResult, TriageState
 from harness.core.outcome import EvidenceKind
 from harness.core.record import record_columns
+from harness.core.standing import GivenUpBy, Kept, RunStanding, TrialStanding
 from harness.core.telemetry import READING_COLUMNS
 from harness.store.exchange.merge import LOCK_NAME as EXCHANGE_LOCK
 from harness.store.farm_hold import LOCK_NAME as FARM_LOCK
-from harness.store.farm_rows import Kept, RunStanding, TrialStanding
 from harness.store.neighbours import LOCK_NAME as SERVERS_LOCK
 from harness.store.neighbours import NOTE
 from harness.store.schema import (
@@ -182,6 +182,7 @@ _TABLES: dict[Table, tuple[str, dict[str, str]]] = {
             "trial_id": "Of the record that is its result; null: it has none.",
             "reason": "Why it waits again, or was given up; empty: neither.",
             "changed_at": "When the row was last changed; ISO 8601, UTC.",
+            "given_up_by": f"What left it without a result: {_choice(GivenUpBy)}; null: it is not given up.",
         },
     ),
     farm_phones: (

@@ -18,22 +18,20 @@ from sqlalchemy.exc import IntegrityError
 
 from harness.core.outcome import Evidence, EvidenceKind
 from harness.core.record import TrialRecord, TrialState
+from harness.core.standing import Kept, RunStanding, TrialStanding
 from harness.store.database import ResultStore, check_trial_id
 from harness.store.errors import StoreError
 from harness.store.farm_hold import Hold, hold
 from harness.store.farm_rows import (
-    Kept,
     LedgerPhone,
     LedgerRun,
     LedgerTrial,
-    RunStanding,
-    TrialStanding,
     from_row,
     to_row,
 )
 from harness.store.schema import farm_phones, farm_runs, farm_trials, record_to_row, trials
 
-__all__ = ["FarmLedger", "Kept", "LedgerPhone", "LedgerRun", "LedgerTrial", "RunStanding", "TrialStanding"]
+__all__ = ["FarmLedger", "LedgerPhone", "LedgerRun", "LedgerTrial"]
 
 _SAME = ("run_id", "case", "ordinal", "attempt", "started_at", "device_udid")
 """By which a record that comes twice is known; not its verdict and files, which may change here."""
@@ -185,7 +183,7 @@ def _now() -> str:
 
 def _changed(trial: LedgerTrial) -> dict[str, Any]:
     row = to_row(trial)
-    kept = {name: row[name] for name in ("attempt", "state", "phone", "host", "trial_id", "reason")}
+    kept = {name: row[name] for name in ("attempt", "state", "phone", "host", "trial_id", "reason", "given_up_by")}
     which = {"of_run": trial.run_id, "of_case": trial.case, "of_ordinal": trial.ordinal}
     return kept | which | {"to_state": row["state"]}
 

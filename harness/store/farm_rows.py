@@ -13,41 +13,12 @@ from typing import Any, TypeVar, get_type_hints
 
 from sqlalchemy import Table
 
+from harness.core.standing import GivenUpBy, RunStanding, TrialStanding
 from harness.core.units import INT64_MAX, INT64_MIN
 from harness.store.errors import StoreError
 from harness.store.schema import REPLACEMENT, farm_phones, farm_runs, farm_trials, plain_type
 
 _MAX_SHOWN = 80
-
-
-class Kept(StrEnum):
-    """What became of a record that a host delivered."""
-
-    RESULT = "result"
-    """It is the trial's."""
-    EVIDENCE = "evidence"
-    """It is kept, and does not count: another attempt does, or will; or nobody asked for it."""
-    ALREADY = "already"
-    """It was kept before, as the one or the other."""
-
-
-class RunStanding(StrEnum):
-    """Of a run: values of `LedgerRun.state`."""
-
-    ACTIVE = "active"
-    DONE = "done"
-    CANCELLED = "cancelled"
-
-
-class TrialStanding(StrEnum):
-    """Of a trial: values of `LedgerTrial.state`."""
-
-    WAITING = "waiting"
-    """`attempt` is the next one's number."""
-    RUNNING = "running"
-    DONE = "done"
-    """`trial_id` is its result's. It stays so."""
-    GIVEN_UP = "given_up"
 
 
 @dataclass(frozen=True)
@@ -89,6 +60,8 @@ class LedgerTrial:
     """Of the record that counts."""
     reason: str = ""
     """Why it waits again, or was given up."""
+    given_up_by: str | None = None
+    """None: it is not given up."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +86,7 @@ TABLES: dict[type, Table] = {LedgerRun: farm_runs, LedgerTrial: farm_trials, Led
 _CHOICES: dict[tuple[type, str], type[StrEnum]] = {
     (LedgerRun, "state"): RunStanding,
     (LedgerTrial, "state"): TrialStanding,
+    (LedgerTrial, "given_up_by"): GivenUpBy,
 }
 _TIMES = ("submitted_at", "ended_at", "reserved_until")
 

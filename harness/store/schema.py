@@ -162,6 +162,7 @@ farm_trials = Table(
     Column("trial_id", _TEXT, nullable=True),
     Column("reason", _TEXT, nullable=False),
     Column("changed_at", _TEXT, nullable=False),
+    Column("given_up_by", _TEXT, nullable=True),
 )
 """How each trial of those runs stands. Its attempt is the fence: only that one's record becomes the trial's result."""
 

@@ -19,6 +19,7 @@ from distributed import Worker, get_worker
 
 from harness.core.errors import HarnessError
 from harness.core.record import TrialRecord
+from harness.core.standing import Kept
 from harness.farm import tasks, wire
 from harness.farm.address import Certificates, FarmAddress
 from harness.farm.dask_settings import NO_DASHBOARD, PHONE_RESOURCE, security_of
@@ -44,7 +45,7 @@ class FakePhone:
         self.worker = worker
         self.outcome = outcome
         self.jobs: list[wire.JobId] = []
-        self.kept: list[wire.Kept] = []
+        self.kept: list[Kept] = []
         self.orders = wire.Orders()
         self.hold: threading.Event | None = None
         """A trial under way waits for it."""
@@ -115,7 +116,7 @@ class FakePhone:
             "reports/crash.ips": f"of {record.trial_id}".encode(),
         }
 
-    async def deliver(self, record: TrialRecord, files: Mapping[str, bytes] | None = None) -> wire.Kept:
+    async def deliver(self, record: TrialRecord, files: Mapping[str, bytes] | None = None) -> Kept:
         """As a host does: told what is missing, it sends that, and asks again."""
         files = self.files_of(record) if files is None else files
         delivery = self.delivery(record, files)

@@ -16,6 +16,7 @@ from distributed import Client, Future, Scheduler, Security
 from harness.bench.plan import plan_trials
 from harness.bench.suite import read_suite
 from harness.core.errors import HarnessError
+from harness.core.standing import Kept
 from harness.farm import tasks, wire
 from harness.farm.address import FarmAddress
 from harness.farm.dask_settings import NO_DASHBOARD, PHONE_RESOURCE, set_dask
@@ -156,10 +157,10 @@ class TinyHub:
         trial_id = delivery.record["trial_id"]
         missing = [file.name for file in delivery.files if not self._has(trial_id, file)]
         if missing:
-            return wire.DeliveryAnswer(kept=wire.Kept.RESULT, missing=tuple(missing))
+            return wire.DeliveryAnswer(kept=Kept.RESULT, missing=tuple(missing))
         already = trial_id in self.records
         self.records[trial_id] = delivery.record
-        return wire.DeliveryAnswer(kept=wire.Kept.ALREADY if already else wire.Kept.RESULT)
+        return wire.DeliveryAnswer(kept=Kept.ALREADY if already else Kept.RESULT)
 
     def _has(self, trial_id: str, file: wire.DeliveredFile) -> bool:
         return hashlib.sha256(self.files.get((trial_id, file.name), b"?")).hexdigest() == file.sha256

@@ -18,6 +18,7 @@ from harness.bench.run_options import RunOptions
 from harness.bench.suite import load_suite
 from harness.cli.main import entry
 from harness.core.errors import HarnessError, UsageError
+from harness.core.standing import GivenUpBy
 from harness.farm.address import FarmAddress, parse_address
 from harness.farm.client import News, follow, greet, made, results_of, submission_of, submit
 from harness.farm.dask_settings import NO_DASHBOARD, set_dask
@@ -31,6 +32,7 @@ from harness.farm.wire import (
     Followed,
     FollowRequest,
     GivenUp,
+    GivenUpTrial,
     JobId,
     Nothing,
     Records,
@@ -116,6 +118,9 @@ def _event(number: int, text: str = "") -> FarmEvent:
     job = JobId(run_id=RUN, case="tiny/litert_lm/cpu/cold", ordinal=number, attempt=1)
     at = f"2026-11-23T12:00:0{number}+00:00"
     return FarmEvent(number=number, run_id=RUN, at=at, what="ended", job=job, phone="p@h", outcome="loaded", text=text)
+
+
+_GIVEN_UP = GivenUpTrial(trial="x#1", by=GivenUpBy.REFUSED, reason="why")
 
 
 def _suite(folder: Path, model: bytes = b"weights") -> Path:
@@ -275,7 +280,7 @@ def test_records_come_page_by_page_and_are_checked() -> None:
         return Records(records=tuple(record_to_plain(one) | spoilt for one in pages[after]), more=after == "")
 
     async def go() -> Any:
-        hub = PlayedHub(says={"records": records, "given_up": lambda _plain: GivenUp(trials=(("x#1", "why"),))})
+        hub = PlayedHub(says={"records": records, "given_up": lambda _plain: GivenUp(trials=(_GIVEN_UP,))})
         async with hub.open() as address, open_link(address, None) as link:
             return await results_of(link, {RUN: _run_view(state="done")}, lambda _line: None)
 
@@ -283,7 +288,7 @@ def test_records_come_page_by_page_and_are_checked() -> None:
     assert [record.trial_id for record in result.records] == ["a1", "a2", "a3"]
     assert [record.trial_id for record in result.replaced] == ["a1"]
     assert [record.trial_id for record in result.counted] == ["a2"]
-    assert result.given_up == (("x#1", "why"),)
+    assert result.given_up == (_GIVEN_UP,)
     spoilt["ordinal"] = "many"
     with pytest.raises(HarnessError, match="ordinal"):
         asyncio.run(go())

@@ -16,11 +16,12 @@ from sqlalchemy import text
 
 from harness.analysis.summary import counted
 from harness.core.record import TrialRecord
+from harness.core.standing import Kept
 from harness.store.address import ResultsAddress
 from harness.store.database import ResultStore
 from harness.store.errors import StoreError
 from harness.store.exchange.merge import merge
-from harness.store.farm_ledger import FarmLedger, Kept, LedgerPhone, LedgerRun, LedgerTrial
+from harness.store.farm_ledger import FarmLedger, LedgerPhone, LedgerRun, LedgerTrial
 from tests.kept_trials import a_trial
 from tests.postgresql import PostgresqlServer
 

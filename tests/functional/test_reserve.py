@@ -15,7 +15,7 @@ from harness.core.errors import UsageError
 from harness.core.phone import ByUdid
 from harness.device.lease import FOLDER_VARIABLE, LockBusy, phone_lock
 from harness.device.registry import leased_phone
-from harness.device.reservation import PhoneReserved, Reservations, parse_duration
+from harness.device.reservation import MAX_FILES, PhoneReserved, Reservations, parse_duration
 
 UDID = "00008140-0018303932C99EF3"
 OTHER_UID = 4321
@@ -158,3 +158,31 @@ def test_durations() -> None:
     for text in ("", "2", "0h", "-1h", "1w", "2h30", "9" * 50 + "s"):
         with pytest.raises(UsageError):
             parse_duration(text, "--for")
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [
+        # far away, where no clock of UTC goes
+        ("9999-12-31T00:00:00+00:00", "9999-12-31T23:59:59-23:59"),
+        ("2999-01-01T00:00:00+00:00", "2999-01-01T01:00:00+00:00"),
+        ("0001-01-01T00:00:00+23:59", "0001-01-02T00:00:00+00:00"),
+        ("now", "then"),
+    ],
+)
+def test_a_reservation_that_is_out_of_time_counts_as_none(locks: Path, since: str, until: str) -> None:
+    _of_another(locks, owner=os.getuid(), uid=os.getuid(), since=since, until=until).rename(
+        locks / f"{phone_lock(UDID)}.{os.getuid()}.reserved"
+    )
+    assert Reservations.shared().of(UDID) is None
+    assert Reservations.shared().all() == {}
+    _lease()
+
+
+def test_no_number_of_files_hides_a_reservation(locks: Path) -> None:
+    Reservations.shared().reserve(UDID, 60)
+    for number in range(MAX_FILES + 10):
+        (locks / f"phone-0000000{number:04}.4321.reserved").touch()
+    found = Reservations.shared().of(UDID)
+    assert found is not None
+    assert found.is_ours

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from harness.core.outcome import Outcome
+from harness.core.standing import TrialStanding
 from harness.farm.board import Board
-from harness.farm.board_words import BoardRun, BoardTrial, Mark, Taken, Target, TrialState
+from harness.farm.board_words import BoardRun, BoardTrial, Mark, Taken, Target
 from harness.farm.forecast import ends_in_s
 from harness.farm.wire import Announcement, JobEnd, JobId, JobReport, PhoneState
 
@@ -50,7 +51,7 @@ class Farm(RuleBasedStateMachine):
         self.at: dict[str, JobId | None] = dict.fromkeys(PHONES)
         self.records: list[tuple[str, JobId]] = []
         self.results: dict[tuple[str, str, int], JobId] = {}
-        self.ledger: dict[tuple[str, str, int], tuple[TrialState, int]] = {}
+        self.ledger: dict[tuple[str, str, int], tuple[TrialStanding, int]] = {}
         self.begun: dict[JobId, str] = {}
         self.trials: dict[str, int] = {}
         self.attempts: dict[str, int] = {}
@@ -126,7 +127,7 @@ class Farm(RuleBasedStateMachine):
         key = (job.run_id, job.case, job.ordinal)
         if taken in (Taken.RESULT, Taken.RETRY):
             # the ledger's own fence would let it pass
-            assert self.ledger[key] == (TrialState.RUNNING, job.attempt)
+            assert self.ledger[key] == (TrialStanding.RUNNING, job.attempt)
         if taken is Taken.RESULT:
             assert key not in self.results
             self.results[key] = job
@@ -175,14 +176,14 @@ class Farm(RuleBasedStateMachine):
         for run_id, run in former.runs.items():
             left, under_way = [], {}
             for key, trial in former.standing(run_id).trials.items():
-                state, attempt = self.ledger.get((run_id, *key), (TrialState.WAITING, 1))
-                if state in (TrialState.DONE, TrialState.GIVEN_UP):
+                state, attempt = self.ledger.get((run_id, *key), (TrialStanding.WAITING, 1))
+                if state in (TrialStanding.DONE, TrialStanding.GIVEN_UP):
                     continue
                 planned = trial.planned
                 left.append(
                     BoardTrial(*key, planned.number, planned.duration_s, planned.model, planned.push_s, 0.0, attempt)
                 )
-                if state is TrialState.RUNNING:
+                if state is TrialStanding.RUNNING:
                     assert trial.phone is not None
                     under_way[key] = trial.phone
             self.trials[run_id] = len(left)
@@ -191,8 +192,8 @@ class Farm(RuleBasedStateMachine):
     def _keep(self) -> None:
         for change in self.board.take_changes():
             key = (change.job.run_id, change.job.case, change.job.ordinal)
-            before = self.ledger.get(key, (TrialState.WAITING, 1))
-            assert before[0] not in (TrialState.DONE, TrialState.GIVEN_UP), "an ended trial changed"
+            before = self.ledger.get(key, (TrialStanding.WAITING, 1))
+            assert before[0] not in (TrialStanding.DONE, TrialStanding.GIVEN_UP), "an ended trial changed"
             assert change.job.attempt >= before[1]
             self.ledger[key] = (change.state, change.job.attempt)
 
@@ -231,7 +232,7 @@ class Farm(RuleBasedStateMachine):
         self._keep()
         for run_id in self.trials:
             assert self.board.is_over(run_id), f"{run_id}: {self.board.counts(run_id)}"
-        ended = [key for key, (state, _) in self.ledger.items() if state is TrialState.DONE]
+        ended = [key for key, (state, _) in self.ledger.items() if state is TrialStanding.DONE]
         assert sorted(ended) == sorted(self.results)
 
 

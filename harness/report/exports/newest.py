@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from harness.analysis.attempts import replaced
 from harness.analysis.metrics import METRICS
 from harness.analysis.series import CaseKey
 from harness.core.outcome import EMULATED_GPU, Outcome
@@ -90,11 +91,8 @@ def counted(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Those that figures are about: done, no warm-ups, no attempts that were run again, no arms of comparisons."""
     # as `summary.counted` has it for frames; names of which pandas can make no text are counted here, too
     done = [one for one in records if one.state == TrialState.DONE.value and one.arm is None and one.ordinal >= 1]
-    latest: dict[tuple[str, str, str, int], int] = {}
-    for one in done:
-        latest[_place(one)] = max(one.attempt, latest.get(_place(one), 0))
-    whole = {_place(one) for one in done if not one.cut_short}
-    return [one for one in done if not (one.cut_short and (one.attempt < latest[_place(one)] or _place(one) in whole))]
+    told = replaced((_place(one), one.attempt, one.cut_short) for one in done)
+    return [one for one, is_replaced in zip(done, told, strict=True) if not is_replaced]
 
 
 def newest_runs(records: Iterable[TrialRecord]) -> list[NewestRun]:

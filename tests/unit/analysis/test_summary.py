@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.analysis.readings import telemetry_figures
-from harness.analysis.summary import summarize, warm_ups, without_replaced
+from harness.analysis.summary import counted, summarize, warm_ups, without_replaced
 from harness.core.outcome import EMULATED_GPU
 from harness.core.record import record_columns
 from harness.core.telemetry import Reading, Source
@@ -119,6 +119,17 @@ def test_an_attempt_in_whose_place_a_later_one_stands_is_not_counted() -> None:
     assert list(without_replaced(trials).index) == [2, 3, 4]
     [row] = summarize(trials).to_dict("records")
     assert row["outcomes"] == {"harness_error": 2, "loaded": 1}
+
+
+def test_an_attempt_that_comes_late_does_not_count_beside_one_that_was_not_cut_short() -> None:
+    late = {"outcome": "harness_error", "cut_short": True, "attempt": 2}
+    # in its place in a second run nothing stands, nor in that of another trial
+    trials = table({}, late, {**late, "run_id": "another"}, {**late, "ordinal": 2}, {**late, "ordinal": 0})
+    assert list(without_replaced(trials).index) == [0, 2, 3, 4]
+    assert list(counted(trials).index) == [0, 2, 3]
+    # whichever of them came first
+    assert list(without_replaced(trials.iloc[::-1]).index) == [4, 3, 2, 0]
+    assert list(without_replaced(trials.iloc[[1, 3]]).index) == [1, 3]
 
 
 def test_the_same_trial_asked_twice_is_two() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from harness.core.outcome import Family
+from harness.core.standing import TrialStanding
 from harness.farm.board import RECORD_GRACE_S, RESTART_GRACE_S, START_GRACE_S, Board
 from harness.farm.board_roster import ASK_AGAIN_S, NOT_HAD_PAUSE_S, SILENT_S
-from harness.farm.board_words import Assignment, BoardRun, BoardTrial, Mark, Taken, Target, TrialState
+from harness.farm.board_words import Assignment, BoardRun, BoardTrial, Mark, Taken, Target
 from harness.farm.forecast import ends_in_s
 from harness.farm.placement import RunQueue, Waiting
 from harness.farm.wire import Announcement, JobEnd, JobId, JobReport, PhoneState
@@ -85,7 +86,7 @@ def test_each_free_phone_gets_one_trial_and_the_ledger_is_told_before() -> None:
         ("B", 2, "tls://host1:1"),
     ]
     assert [(one.job, one.state, one.phone, one.host) for one in board.take_changes()] == [
-        (one.job, TrialState.RUNNING, one.phone, "host1") for one in given
+        (one.job, TrialStanding.RUNNING, one.phone, "host1") for one in given
     ]
     assert board.assign(0.25) == []
     assert states(board) == {"waiting": 2, "running": 2}

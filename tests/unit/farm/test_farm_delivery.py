@@ -11,6 +11,7 @@ import pytest
 
 from harness.core.errors import HarnessError, UsageError
 from harness.core.record import TrialRecord
+from harness.core.standing import Kept
 from harness.farm import wire
 from harness.farm.delivery import ASIDE_FOLDER, Courier, NotTaken, files_of
 from harness.farm.file_store import check_file_store
@@ -53,7 +54,7 @@ class HubAtHand:
         missing = [file.name for file in delivery.files if not self._has(file)]
         if not missing:
             self.delivered.append(delivery)
-        return wire.DeliveryAnswer(kept=wire.Kept.RESULT, missing=tuple(missing))
+        return wire.DeliveryAnswer(kept=Kept.RESULT, missing=tuple(missing))
 
     def _has(self, file: wire.DeliveredFile) -> bool:
         return hashlib.sha256(self.files.get(file.name, b"?")).hexdigest() == file.sha256
@@ -82,13 +83,13 @@ def courier_of(store: ResultStore, hub: HubAtHand, told: list[str] | None = None
 async def test_a_record_goes_with_all_its_files_and_once(store: ResultStore) -> None:
     hub, record = HubAtHand(), done_trial(store)
     courier = courier_of(store, hub)
-    assert await courier.deliver(record) is wire.Kept.RESULT
+    assert await courier.deliver(record) is Kept.RESULT
     assert {name: len(data) for name, data in hub.files.items()} == {
         "journal.ndjson": 10, "empty": 0, "reports/one.ips": 5_000_000,
     }  # fmt: skip  # a listing
     assert hub.delivered[0].phone == phone_key(record.device_udid, record.device_kind, "bench")
     assert is_delivered(store, record.trial_id)
-    assert await courier.deliver(record) is wire.Kept.ALREADY
+    assert await courier.deliver(record) is Kept.ALREADY
     assert await courier.sweep() == 0
     assert len(hub.delivered) == 1
 
@@ -106,7 +107,7 @@ async def test_a_file_goes_on_where_it_was_cut(store: ResultStore) -> None:
 async def test_a_hub_that_lost_files_gets_them_again(store: ResultStore) -> None:
     hub, record = HubAtHand(), done_trial(store)
     hub.forgets = 2
-    assert await courier_of(store, hub).deliver(record) is wire.Kept.RESULT
+    assert await courier_of(store, hub).deliver(record) is Kept.RESULT
 
 
 async def test_what_the_hub_never_takes_is_set_aside_and_told_once(store: ResultStore) -> None:
@@ -149,7 +150,21 @@ def test_links_and_odd_names_stay_here(store: ResultStore, tmp_path: Path) -> No
     told: list[str] = []
     names = [file.told.name for file in files_of(store, record, told.append)]
     assert sorted(names) == ["empty", "journal.ndjson", "reports/one.ips"]
-    assert len(told) == 2
+    (line,) = told
+    assert "back\\slash" in line
+    assert "a/b/c/d/file" in line
+
+
+def test_of_too_many_files_the_same_go_each_time_and_one_line_tells(store: ResultStore) -> None:
+    record = done_trial(store)
+    folder = store.artifacts_dir(record.trial_id) / "reports"
+    for number in range(1200):
+        (folder / f"{number:04}.ips").touch()
+    told: list[str] = []
+    names = [file.told.name for file in files_of(store, record, told.append)]
+    assert names == ["empty", "journal.ndjson", *(f"reports/{number:04}.ips" for number in range(998))]
+    (line,) = told
+    assert "reports/0998.ips (0 bytes), reports/0999.ips (0 bytes), reports/1000.ips (0 bytes) and 200 more" in line
 
 
 @pytest.mark.parametrize(
@@ -163,7 +178,7 @@ async def test_files_go_to_the_file_store_where_the_farm_has_one(store: ResultSt
     hub, record = HubAtHand(), done_trial(store)
     url = check_file_store(f"file://{tmp_path}/central/")
     courier = Courier(store, cast(Link, hub), "bench", lambda _text: None, url)
-    assert await courier.deliver(record) is wire.Kept.RESULT
+    assert await courier.deliver(record) is Kept.RESULT
     there = tmp_path / "central" / "artifacts" / record.trial_id
     files = {path.relative_to(there).as_posix(): path.stat().st_size for path in there.rglob("*") if path.is_file()}
     assert files == {"journal.ndjson": 10, "empty": 0, "reports/one.ips": 5_000_000}

@@ -66,3 +66,21 @@ async def test_other_bytes_are_never_taken(tmp_path: Path) -> None:
         with pytest.raises(BrokenFile):
             await get(HubAtHand(other), tmp_path)
     assert (await get(HubAtHand(), tmp_path)).read_bytes() == DATA
+
+
+async def test_what_had_arrived_and_was_not_looked_at_is_not_taken(tmp_path: Path) -> None:
+    folder = tmp_path / ref().sha256
+    folder.mkdir()
+    (folder / ".part").write_bytes(b"x" * len(DATA))
+    with pytest.raises(BrokenFile):
+        await get(HubAtHand(), tmp_path)
+    assert (await get(HubAtHand(), tmp_path)).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("name", [".", "..", ".part", "a\nb", "\x1b[2J"])
+async def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    hub = HubAtHand()
+    with pytest.raises(BrokenFile, match="no name"):
+        await get(hub, tmp_path / "files", name)
+    assert hub.offsets == []
+    assert not (tmp_path / "files").exists()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.standing import Kept
 from harness.store.database import ResultStore
 from harness.store.deliveries import mark_delivered, old_deliveries, remove_old, undelivered
 from harness.store.exchange.merge import merge
-from harness.store.farm_ledger import Kept
 from harness.store.schema import deliveries
 from tests.kept_trials import a_trial, keep_one
 

@@ -30,6 +30,7 @@ def upgrade() -> None:
         Column("state", TEXT, nullable=False),
         *(Column(name, TEXT) for name in ("phone", "host", "trial_id")),
         *(Column(name, TEXT, nullable=False) for name in ("reason", "changed_at")),
+        Column("given_up_by", TEXT),
     )
     op.create_table(
         "farm_phones",

@@ -94,6 +94,7 @@ def test_a_suite_for_each_run_and_phone_without_what_does_not_count() -> None:
         a_trial("4", run_id="a", ordinal=0),
         a_trial("5", run_id="a", arm="a"),
         a_trial("6", run_id="a", ordinal=2, device_udid="other", attempt=0, cut_short=True),
+        a_trial("7", run_id="a", ordinal=2, device_udid="other", attempt=2, cut_short=True),
     )
     assert [(one.attrib["tests"], one.attrib.get("hostname"), len(one)) for one in found] == [
         ("1", "mac", 1),
