@@ -40,7 +40,7 @@ def _is_replaced(trials: pd.DataFrame) -> pd.Series[bool]:
     if not cut_short.any():
         return cut_short
     # of a year of results few runs have any: only those are gone through row by row
-    found = trials["run_id"].isin(trials["run_id"][cut_short]).to_numpy(dtype=bool)
+    found = trials["run_id"].isin(trials["run_id"][cut_short]).to_numpy(dtype=bool, copy=True)
     asked = trials.loc[found, [*_TRIAL, "attempt", "cut_short"]]
     of_trial = zip(*(asked[name].tolist() for name in _TRIAL), strict=True)
     found[found] = replaced(zip(of_trial, asked["attempt"].tolist(), asked["cut_short"].tolist(), strict=True))

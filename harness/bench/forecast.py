@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from statistics import median
+from statistics import median, quantiles
 
 from harness.bench.budget import duration_words
 from harness.bench.plan import Case, PlannedTrial
@@ -19,9 +19,17 @@ from harness.core.outcome import Family
 from harness.core.record import TrialRecord, TrialState
 from harness.core.units import format_bytes
 
-ONCE = ("app", "preflight", "model")
+PUSH = "model"
+"""Step in which a model is pushed, or seen to be on the phone."""
+ONCE = ("app", "preflight", PUSH)
 """Steps of a trial that are long only the first time: they are no part of what a trial takes."""
 NS_PER_S = 1_000_000_000
+LEAST_PUSH_S = 2.0
+"""A step that took less may well have pushed nothing, and its length would matter to nobody."""
+MOST_PUSH_BYTES_PER_S = 1e9
+"""Faster than any cable: nothing was pushed."""
+LEAST_PUSHES = 3
+"""So many tell how fast pushes are; one alone may have waited long for others."""
 
 
 class Basis(StrEnum):
@@ -120,6 +128,23 @@ def trial_s(record: TrialRecord) -> float | None:
     once_ns = sum(step.duration_ns or 0 for step in record.host_steps if step.name in ONCE)
     # two clocks: the one may have been set meanwhile
     return max(0.0, whole_s - once_ns / NS_PER_S)
+
+
+def push_bytes_per_s(records: Iterable[TrialRecord]) -> float | None:
+    """How fast models go to phones of the records' class; None: too few were pushed.
+
+    A record tells how long its model took to be on the phone, not what of it was pushed. So it is the upper quartile
+    of what the slow ones say: of pushes to phones of one USB root many have waited for others, and a few only went on
+    with what was there in part.
+    """
+    found = []
+    for record in records:
+        if trial_s(record) is None:
+            continue
+        took_s = sum(step.duration_ns or 0 for step in record.host_steps if step.name == PUSH) / NS_PER_S
+        if took_s >= LEAST_PUSH_S and record.model_bytes / took_s <= MOST_PUSH_BYTES_PER_S:
+            found.append(record.model_bytes / took_s)
+    return quantiles(found, n=4, method="inclusive")[2] if len(found) >= LEAST_PUSHES else None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Unknown keys are refused with their place in the file: a misspelt limit that is 
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -53,6 +54,11 @@ __all__ = [
 
 _Setting = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 MAX_SUITE_BYTES = 1 << 20
+MAX_KEY_PARTS = 32
+"""Between dots, where a suite's has two; the parser needs memory by their square."""
+# nothing in it is tried twice, so its time is the text's length
+_KEY_PART = r"""(?:[0-9A-Za-z_-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"(?<![0-9A-Za-z_-]){_KEY_PART}(?:[ \t]*+\.[ \t]*+{_KEY_PART}){{{MAX_KEY_PARTS}}}")
 MAX_PUBLISHED = 50
 
 
@@ -156,6 +162,8 @@ def load_suite(path: Path) -> Suite:
 
 def read_suite(text: str, path: Path) -> Suite:
     """The suite that `text` is, of a file `path`, which is not opened. Raises SuiteError like `load_suite`."""
+    if _LONG_KEY.search(text):
+        raise SuiteError(f"{path}: not TOML of a suite: a key of more than {MAX_KEY_PARTS} parts")
     try:
         data = tomllib.loads(text)
     except RecursionError as error:

@@ -26,18 +26,25 @@ def print_json(value: object) -> None:
 
 
 def print_table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = (), whole: Sequence[str] = ()
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+    expendable: Sequence[str] = (),
 ) -> None:
     """Data for a person, on stdout; as wide as it needs to be when it is not a terminal.
 
     Columns named in `right` are aligned there, those in `whole` are the last to be folded on a narrow terminal.
+    Those in `expendable` are left out, first to last, where they tell nothing or there is no room for them.
     """
+    from harness.report.fitting import fitting
+
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(
-            heading, justify="right" if heading in right else "left", overflow="fold", no_wrap=heading in whole
-        )
+    shown, rows = fitting(headings, rows, console.width, expendable) if expendable else (headings, rows)
+    for heading in shown:
+        name = heading.replace("\n", " ")
+        table.add_column(heading, justify="right" if name in right else "left", overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*map(printable, row))
     console.print(table)

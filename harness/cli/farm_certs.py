@@ -10,6 +10,9 @@ import typer
 from harness.cli.console import print_json, print_table, talk
 from harness.cli.flags import AsJson
 
+USUAL_FOLDER = "~/.config/iphone-load-harness/farm"
+"""As it is written on another machine; what this one's user or environment says is not true of that one."""
+USUAL_FOLDER_MACOS = "'~/Library/Application Support/iphone-load-harness/farm'"
 app = typer.Typer(
     help="Certificates of a farm: who has one can run anything on its hosts.",
     no_args_is_help=True,
@@ -39,14 +42,14 @@ def issue_certificate(
     ] = None,
 ) -> None:
     """Make a member's three files: ca.pem, cert.pem, key.pem; good for two years."""
-    from harness.farm.address import CERTS_VARIABLE, default_certs_folder
+    from harness.farm.address import CERTS_VARIABLE
     from harness.farm.certs import issue
 
     made = issue(folder, name, out)
     typer.echo(made.certificate.parent)
     talk(
-        f"bring the folder to {name} as {default_certs_folder()} of whoever uses it there, or name it with --certs or "
-        f"{CERTS_VARIABLE}; the key is nobody else's"
+        f"bring the folder to {name} as {USUAL_FOLDER} of whoever uses it there (macOS: {USUAL_FOLDER_MACOS}), or name "
+        f"it with --certs or {CERTS_VARIABLE}; the key is nobody else's"
     )
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.cli.console import STDERR, talk
 from harness.core.text import printable
-from harness.report.farm_table import LIVE_HEADINGS, live_rows, one_line, run_line
+from harness.report.farm_table import live_rows, one_line, run_line
 
 if TYPE_CHECKING:
     from harness.farm.client import News
@@ -50,7 +50,7 @@ class FarmDisplay:
         for line in self._lines(news):
             talk(line)
         if self._live is not None:
-            self._live.update(picture(news.runs, news.phones), refresh=True)
+            self._live.update(picture(news.runs, news.phones, STDERR.width), refresh=True)
 
     def _lines(self, news: News) -> Iterable[str]:
         runs = {run.run_id: run for run in news.runs}
@@ -83,17 +83,19 @@ class FarmDisplay:
         return f"{target}{what}{name}{phone}{one_line(event.text)}"
 
 
-def picture(runs: Iterable[RunView], phones: Iterable[PhoneView]) -> RenderableType:
-    """A head line a run, then a row a phone."""
+def picture(runs: Iterable[RunView], phones: Iterable[PhoneView], width: int) -> RenderableType:
+    """A head line a run, then a row a phone, in `width` characters."""
     runs, phones = list(runs), list(phones)
-    parts: list[RenderableType] = [Text(printable(run_line(run)), style="bold") for run in runs]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in LIVE_HEADINGS:
-        table.add_column(heading, overflow="ellipsis", no_wrap=True, justify="right" if heading == "Share" else "left")
+    parts: list[RenderableType] = [
+        Text(printable(run_line(run)), style="bold", no_wrap=True, overflow="ellipsis") for run in runs
+    ]
     shown = sorted(phones, key=lambda phone: phone.state != "busy")[:MAX_PHONES_SHOWN]
-    run_ids = [run.run_id for run in runs]
-    for row in live_rows(shown, run_ids):
-        table.add_row(*(Text(printable(cell)) for cell in row), style=_STYLE.get(row[2], ""))
+    headings, rows = live_rows(shown, [run.run_id for run in runs], width)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="ellipsis", no_wrap=True)
+    for state, cells in rows:
+        table.add_row(*(Text(printable(cell)) for cell in cells), style=_STYLE.get(state, ""))
     parts.append(table)
     if len(phones) > len(shown):
         parts.append(Text(f"and {len(phones) - len(shown)} more phones", style="dim"))

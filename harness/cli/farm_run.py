@@ -148,7 +148,7 @@ def _tell_interrupted(asked: Asked, following: Following) -> None:
 
 def print_summary(result: FarmResult, rows: Sequence[Sequence[str]]) -> None:
     """The run's table, as that of a run on one phone, with what was planned."""
-    from harness.report.table import HEADINGS
+    from harness.report.table import EXPENDABLE, HEADINGS
 
     view = result.view
     # virtual phones of two hosts may have one UDID
@@ -157,7 +157,7 @@ def print_summary(result: FarmResult, rows: Sequence[Sequence[str]]) -> None:
     )
     on = f"{phones} {'phone' if phones == 1 else 'phones'}"
     typer.echo(printable(f"{view.suite} on {view.target} ({on})  run {view.run_id}  {plan_line(view)}"))
-    print_table(HEADINGS, rows, right=HEADINGS[5:])
+    print_table(HEADINGS, rows, right=HEADINGS[5:], expendable=EXPENDABLE)
 
 
 def _summary(frame: Any) -> Any:

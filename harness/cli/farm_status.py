@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from harness.cli import exits
@@ -20,13 +19,17 @@ from harness.cli.farm_display import picture
 from harness.cli.flags import CertsFolder, HubText, hub_of
 from harness.core.text import printable
 from harness.report.farm_table import (
-    FAILURE_HEADINGS,
+    PHONE_EXPENDABLE,
     PHONE_HEADINGS,
+    PHONE_RIGHT,
+    RUN_EXPENDABLE,
     RUN_HEADINGS,
     RUN_RIGHT,
-    failure_rows,
+    failure_lines,
+    note_lines,
     phone_rows,
     run_rows,
+    state_text,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 WATCH_S = 1.0
 MAX_FAILURES_SHOWN = 10
+MAX_FAILURES_WATCHED = 5
 
 
 def status(
@@ -76,28 +80,33 @@ async def _ask(link: Link) -> Status:
 def _print(told: Status) -> None:
     typer.echo(printable(head(told)))
     if told.phones:
-        print_table(PHONE_HEADINGS, phone_rows(told.phones), right=("Done", "Battery", "Temp"), whole=("Phone",))
+        rows = phone_rows(told.phones)
+        print_table(PHONE_HEADINGS, rows, right=PHONE_RIGHT, whole=("Phone",), expendable=PHONE_EXPENDABLE)
+    _print_lines("", note_lines(told.phones))
     if told.runs:
         typer.echo()
-        print_table(RUN_HEADINGS, run_rows(told.runs), right=RUN_RIGHT, whole=("Run",))
-    if told.failures:
-        typer.echo()
-        print_table(FAILURE_HEADINGS, failure_rows(told.failures[-MAX_FAILURES_SHOWN:]), whole=("At", "What"))
+        print_table(RUN_HEADINGS, run_rows(told.runs), right=RUN_RIGHT, whole=("Run",), expendable=RUN_EXPENDABLE)
+    _print_lines("What went wrong, newest last (UTC):", failure_lines(told.failures[-MAX_FAILURES_SHOWN:]))
+
+
+def _print_lines(heading: str, lines: list[str]) -> None:
+    for line in [*([f"\n{heading}"] if heading and lines else []), *lines]:
+        typer.echo(printable(line))
 
 
 def head(told: Status) -> str:
-    """`hub tls://hub:8786: 12 phones (9 busy, 2 free, 1 out), 3 runs, 128 trials wait`."""
+    """`hub tls://hub:8786: 12 phones (9 busy, 2 free, 1 out); 3 runs, 128 trials wait`."""
     states: dict[str, int] = {}
     for phone in told.phones:
-        states[phone.state] = states.get(phone.state, 0) + 1
+        name = state_text(phone)
+        states[name] = states.get(name, 0) + 1
     by_state = ", ".join(f"{count} {state}" for state, count in sorted(states.items(), key=lambda item: -item[1]))
     active = [run for run in told.runs if run.state == "active"]
     phones = f"{len(told.phones)} {'phone' if len(told.phones) == 1 else 'phones'}"
     waiting = sum(run.waiting for run in active)
-    runs = f"{len(active)} {'run is' if len(active) == 1 else 'runs are'} active, {waiting} trials wait"
-    return (
-        f"hub {told.hub} ({told.version}, since {told.since}): {phones}{f' ({by_state})' if by_state else ''}; {runs}"
-    )
+    wait = f"{waiting} {'trial waits' if waiting == 1 else 'trials wait'}"
+    runs = f"{len(active)} {'run' if len(active) == 1 else 'runs'}, {wait}" if active else "no run is active"
+    return f"hub {told.hub}: {phones}{f' ({by_state})' if by_state else ''}; {runs}"
 
 
 async def _watch(link: Link, *, as_json: bool) -> None:
@@ -112,31 +121,37 @@ async def _watch(link: Link, *, as_json: bool) -> None:
     if not as_json and console.is_terminal and not console.is_dumb_terminal:
         live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
         live.start()
+
+    def say(text: str) -> None:
+        # a line beside the picture would tear it
+        if live is None:
+            talk(text)
+        else:
+            live.update(_picture(told, console.width, text), refresh=True)
+
     try:
         while True:
             if as_json:
                 sys.stdout.write(json.dumps(told.plain()) + "\n")
                 sys.stdout.flush()
             elif live is not None:
-                live.update(_picture(told), refresh=True)
+                live.update(_picture(told, console.width), refresh=True)
             else:
                 _print(told)
                 sys.stdout.flush()
             await asyncio.sleep(WATCH_S)
-            told = await ask_patiently(link, "status", Nothing(), Status, talk)
+            told = await ask_patiently(link, "status", Nothing(), Status, say)
     finally:
         if live is not None:
             live.stop()
 
 
-def _picture(told: Status) -> RenderableType:
+def _picture(told: Status, width: int, trouble: str = "") -> RenderableType:
     active = [run for run in told.runs if run.state == "active"]
-    parts: list[RenderableType] = [Text(printable(head(told))), picture(active, told.phones)]
-    if told.failures:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in FAILURE_HEADINGS:
-            table.add_column(heading, no_wrap=True, overflow="ellipsis")
-        for row in failure_rows(told.failures[-MAX_FAILURES_SHOWN:]):
-            table.add_row(*(Text(printable(cell)) for cell in row), style="red")
-        parts += [Text(), table]
+    parts: list[RenderableType] = [Text(printable(trouble), style="red")] if trouble else []
+    parts += [Text(printable(head(told))), picture(active, told.phones, width)]
+    failures = failure_lines(told.failures[-MAX_FAILURES_WATCHED:])
+    if failures:
+        # newest first, for what does not fit is cropped at the bottom
+        parts += [Text(), *(Text(printable(line), style="red") for line in reversed(failures))]
     return Group(*parts)

@@ -12,7 +12,8 @@ import typer
 from harness.cli.console import print_json, print_table, talk
 from harness.cli.run_display import RunDisplay
 from harness.core.text import MISSING, printable
-from harness.report.farm_table import class_text, note_text, rough_text
+from harness.report.farm_table import PHONE_HEADINGS as ALL_HEADINGS
+from harness.report.farm_table import note_lines, phone_rows, rough_text
 
 if TYPE_CHECKING:
     from harness.bench.suite import Suite
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from harness.farm.wish import Wish
 
 RUN_HEADINGS = ("Target", "Trials", "Phones", "Ends in", "At (UTC)", "Time not known")
-PHONE_HEADINGS = ("Phone", "Host", "Class", "iOS", "State", "Note")
+PHONE_HEADINGS = ("Phone", "Host", "Class", "iOS", "State")
+PHONE_EXPENDABLE = ("iOS", "Host", "Class")
 
 
 def plan_in_farm(
@@ -39,18 +41,21 @@ def plan_in_farm(
     for note in told.notes:
         talk(note)
     if as_json:
-        print_json({"suite": suite.name, "suite_digest": suite.digest, **told.plain()})
+        plain = told.plain()
+        for run in plain["runs"]:
+            # nothing is run, so there is no run that it could name
+            del run["run_id"]
+        print_json({"suite": suite.name, "suite_digest": suite.digest, **plain})
         return
     typer.echo(printable(f"{suite.name} in the farm {address.text}"))
     now = datetime.now(UTC)
     print_table(RUN_HEADINGS, [_cells(run, now) for run in told.runs], right=RUN_HEADINGS[1:], whole=("Target",))
     typer.echo()
-    phones = sorted(told.phones, key=lambda phone: (phone.host, phone.phone))
-    rows = [
-        (phone.phone, phone.host, class_text(phone), phone.os_version, phone.state, note_text(phone))
-        for phone in phones
-    ]
-    print_table(PHONE_HEADINGS, rows, whole=("Phone",))
+    headings = {name: at for at, name in enumerate(ALL_HEADINGS)}
+    rows = [tuple(row[headings[name]] for name in PHONE_HEADINGS) for row in phone_rows(told.phones)]
+    print_table(PHONE_HEADINGS, rows, whole=("Phone",), expendable=PHONE_EXPENDABLE)
+    for line in note_lines(told.phones):
+        typer.echo(printable(line))
 
 
 def _cells(run: SubmittedRun, now: datetime) -> tuple[str, ...]:

@@ -154,7 +154,7 @@ def run(
         code = max(code, exits.DEVICE)
     if as_json:
         # by what was asked and not by what was there: who asks for several gets a list
-        print_json(told[0] if words == [shares[0].alone] else told)
+        print_json(told[0] if several is None and words == [shares[0].alone] else told)
     raise typer.Exit(code)
 
 
@@ -259,13 +259,13 @@ def _confirm(
 
 
 def _print_summary(results: Results, result: RunResult) -> None:
-    from harness.report.table import HEADINGS, summary_table
+    from harness.report.table import EXPENDABLE, HEADINGS, summary_table
     from harness.store.database import ResultStore
 
     with ResultStore.open(results) as store:
         rows = [row.cells for row in summary_table(store.frame(run_id=result.run_id))]
     typer.echo(f"{printable(result.phone.label)}  udid {result.phone.udid}  run {result.run_id}")
-    print_table(HEADINGS, rows, right=HEADINGS[5:])
+    print_table(HEADINGS, rows, right=HEADINGS[5:], expendable=EXPENDABLE)
 
 
 def _for_machines(result: RunResult, drawn: Drawn | None) -> dict[str, object]:

@@ -54,7 +54,7 @@ class Board:
 
     @property
     def phones(self) -> Mapping[str, PhoneStanding]:
-        """All that have ever been announced, by name."""
+        """All that have been announced, by name; of very many not those that are gone longest."""
         return self._roster.phones
 
     @property
@@ -158,7 +158,7 @@ class Board:
     # phones
 
     def announce(self, said: Announcement, now_s: float) -> None:
-        """A phone comes, returns, or tells news."""
+        """A phone comes, returns, or tells news. Raises HarnessError for one too many; nothing has changed then."""
         phone = self.phones.get(said.phone)
         if phone is None:
             phone = self._roster.meet(said, now_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from harness.core.errors import HarnessError
 from harness.farm.board_phones import EXAMINE_AGAIN_S, Marks, Suspects, acquit, is_reserved, strike
 from harness.farm.board_runs import RunOnBoard, TrialOnBoard
 from harness.farm.board_words import Mark, PhoneStanding
@@ -16,6 +17,10 @@ NOT_HAD_PAUSE_S = 5.0
 """A phone that was not to be had is tried again after so long, or when it says that it is free."""
 NOT_HAD_LEAST_S, NOT_HAD_MOST_S = 1.0, 60.0
 """It is not tried sooner whatever it says; twice as late each time."""
+MAX_PHONES = 10_000
+"""That are remembered; beyond, those that are gone longest are forgotten."""
+MAX_MODELS_KNOWN = 4096
+"""Of one phone; beyond, only what it tells of itself counts."""
 ASK_AGAIN_S = 10.0
 """So often a phone that got nothing is looked at again, when nothing else has changed."""
 
@@ -25,7 +30,7 @@ class Roster:
 
     def __init__(self, runs: Mapping[str, RunOnBoard]) -> None:
         self.phones: dict[str, PhoneStanding] = {}
-        """All that have ever been announced, by name."""
+        """All that have been announced, by name."""
         self.marks = Marks()
         self.suspects = Suspects()
         self._runs = runs
@@ -124,10 +129,24 @@ class Roster:
     # what they say
 
     def meet(self, said: Announcement, now_s: float) -> PhoneStanding:
-        """One that was not known."""
+        """One that was not known. Raises HarnessError when there are too many already, all of them here."""
+        if len(self.phones) >= MAX_PHONES:
+            gone = [phone for phone in self.phones.values() if phone.gone is not None and phone.job is None]
+            if not gone:
+                raise HarnessError(f"phone {said.phone}: the farm has {MAX_PHONES} phones already, and takes no more")
+            self._forget(min(gone, key=lambda phone: phone.heard_s).said.phone)
         phone = self.phones[said.phone] = PhoneStanding(said, now_s)
         self._mark(phone)
         return phone
+
+    def _forget(self, name: str) -> None:
+        """One that is gone: it is met again like any other. What was said of it stays."""
+        for run in self.runs_for(name):
+            run.queue.leave(name)
+        del self.phones[name]
+        self._runs_of.pop(name, None)
+        for names in (self._idle, self._denied, self._paused):
+            names.discard(name)
 
     def hear(self, phone: PhoneStanding, said: Announcement, now_s: float) -> Announcement:
         """What it says now, and what it said before."""
@@ -138,6 +157,8 @@ class Roster:
             self._runs_of.pop(said.phone, None)
             self._mark(phone)
         phone.models.update(said.models)
+        if len(phone.models) > MAX_MODELS_KNOWN:
+            phone.models = set(said.models)
         return former
 
     def is_free(self, phone: PhoneStanding, now_s: float) -> None:

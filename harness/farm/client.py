@@ -23,6 +23,7 @@ from harness.bench.models import find, missing
 from harness.bench.suite import Suite
 from harness.core.errors import HarnessError, UsageError
 from harness.core.record import TrialRecord
+from harness.core.standing import RunStanding
 from harness.device.lease import Tell
 from harness.farm.link import HubUnreachable, Link
 from harness.farm.wire import (
@@ -61,7 +62,6 @@ POLL_S = 0.5
 AWAY_LIMIT_S = 3600.0
 """A hub that is away for so long is not waited for any more; its runs go on when it is back."""
 HASH_CHUNK_BYTES = 4 * 1024 * 1024
-ACTIVE = "active"
 
 Progress = Callable[[str, int, int], None]
 _Answer = TypeVar("_Answer", bound=Wire)
@@ -266,7 +266,7 @@ async def follow(
         yield News(answer.runs, answer.phones, events)
         if answer.more:
             continue
-        if all(run.state != ACTIVE for run in answer.runs):
+        if all(run.state != RunStanding.ACTIVE for run in answer.runs):
             return
         await asyncio.sleep(poll_s)
 

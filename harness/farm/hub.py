@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distributed import Client, Scheduler
+from distributed.comm.addressing import get_address_host
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from harness.core.errors import HarnessError
@@ -33,7 +34,8 @@ from harness.store.address import Results
 from harness.store.database import ResultStore
 from harness.store.farm_ledger import FarmLedger
 
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared with, to say which names clients use
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, to say which names clients use
+"""Listened at, a hub is reached there by its own process."""
 TIDY_EVERY_S = 3600.0
 CLOSE_LIMIT_S = 10.0
 
@@ -61,6 +63,18 @@ class Hub:
     """By which this machine reaches it; of a hub that listens everywhere with the machine's name."""
     coordinator: Coordinator
     scheduler: Scheduler
+
+
+class _Scheduler(Scheduler):
+    """Dask's own, which does not look for an address of this machine that others might use: ours are told the hub's.
+
+    It would ask the system for a route to somewhere in the internet, and warn where there is none.
+    """
+
+    async def listen(self, port_or_addr: Any = None, allow_offload: bool = True, **kwargs: Any) -> None:
+        host = get_address_host(port_or_addr) if isinstance(port_or_addr, str) else ""
+        loopback = EVERYWHERE.get(host)
+        await super().listen(port_or_addr, allow_offload, default_host=loopback, **kwargs)  # type: ignore[no-untyped-call]  # Dask's
 
 
 class _Workers(SchedulerPlugin):
@@ -196,8 +210,8 @@ async def _scheduler(options: HubOptions, workers: _Workers) -> AsyncIterator[Sc
     listen = options.listen
     try:
         _check_free(listen)
-        scheduler = await Scheduler(
-            host=listen.host,
+        scheduler = await _Scheduler(
+            host=f"[{listen.host}]" if ":" in listen.host else listen.host,
             port=listen.port,
             protocol=f"{listen.scheme}://",
             security=security_of(listen, options.certificates),

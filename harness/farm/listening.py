@@ -23,11 +23,11 @@ FILES_WANTED = 16_384
 """Open at once: a phone takes four connections of its hub."""
 
 
-class GuardedListener(TLSListener):  # type: ignore[misc]  # Dask has no types
+class GuardedListener(TLSListener):
     """Dask's own, with bounds before anybody is known."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]  # Dask's
         self._shaking: OrderedDict[Any, None] = OrderedDict()
 
     async def _prepare_stream(self, stream: Any, address: str) -> Any:
@@ -37,7 +37,7 @@ class GuardedListener(TLSListener):  # type: ignore[misc]  # Dask has no types
             oldest.close()
         try:
             async with asyncio.timeout(HANDSHAKE_LIMIT_S):
-                return await super()._prepare_stream(stream, address)
+                return await super()._prepare_stream(stream, address)  # type: ignore[no-untyped-call]
         except TimeoutError:
             stream.close()
             return None
@@ -45,7 +45,7 @@ class GuardedListener(TLSListener):  # type: ignore[misc]  # Dask has no types
             self._shaking.pop(stream, None)
 
 
-class _Backend(TLSBackend):  # type: ignore[misc]
+class _Backend(TLSBackend):
     _listener_class = GuardedListener
 
 

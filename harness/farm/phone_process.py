@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import DeviceError, HarnessError, UsageError
-from harness.farm.process_options import ProcessOptions
+from harness.farm.process_options import EXIT_USAGE, ProcessOptions
 
 if TYPE_CHECKING:
     from harness.core.phone import PhoneFacts
@@ -42,7 +42,6 @@ CUT_LIMIT_S = 90.0
 """For the app to be ended and its evidence to be read; see `drive.CONCLUDE_LIMIT_S`."""
 CLOSE_LIMIT_S = 15.0
 RETRY_S = 5.0
-EXIT_USAGE = 2
 EXIT_PHONE = 3
 PATIENCE_S = 30.0
 """A virtual phone that does not start for so long is another process's try."""

@@ -10,6 +10,9 @@ from pydantic import Field
 from harness.farm.address import Certificates, FarmAddress, parse_address
 from harness.farm.wire import Name, Text, Wire
 
+EXIT_USAGE = 2
+"""Of a phone's process that can never be started as it was told; any other end is followed by another try."""
+
 
 class ProcessOptions(Wire):
     hub: Text

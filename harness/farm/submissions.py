@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from harness.bench.forecast import typical_times
+from harness.bench.forecast import push_bytes_per_s, typical_times
 from harness.bench.plan import PlannedTrial, plan_trials
 from harness.bench.suite import Suite, read_suite
 from harness.core.errors import UsageError
@@ -39,7 +39,7 @@ MAX_RUNS = 200
 NEWEST_RECORDS = 2000
 """Of a class of phones; so many tell what a trial takes."""
 PUSH_BYTES_PER_S = 25e6
-"""Of a model over USB 2, as long as nothing was measured."""
+"""Of a model over USB 2, as long as too few pushes were measured."""
 MAX_TOLD = 12
 """Phones that an error names."""
 
@@ -66,6 +66,7 @@ class KnownOfSuite:
     """Case → what a trial takes."""
     digests: Mapping[str, str]
     sizes: Mapping[str, int]
+    push_bytes_per_s: float = PUSH_BYTES_PER_S
 
 
 def read(text: str, base: str, options: JobOptions, *, own_paths: bool = False) -> SubmittedSuite:
@@ -220,7 +221,8 @@ def known_of(store: ResultStore, submitted: SubmittedSuite, kind: str, product_t
             sizes.setdefault(record.model_name, record.model_bytes)
     cases = {planned.case.name: planned.case for planned in submitted.planned}
     times = typical_times(cases.values(), records, digests)
-    return KnownOfSuite({name: time.seconds for name, time in times.items()}, digests, sizes)
+    seconds = {name: time.seconds for name, time in times.items()}
+    return KnownOfSuite(seconds, digests, sizes, push_bytes_per_s(records) or PUSH_BYTES_PER_S)
 
 
 def board_trials(
@@ -241,7 +243,7 @@ def board_trials(
                 number,
                 known.seconds.get(planned.case.name),
                 known.digests.get(model, model),
-                None if size_bytes is None else size_bytes / PUSH_BYTES_PER_S,
+                None if size_bytes is None else size_bytes / known.push_bytes_per_s,
                 planned.case.options.pause_s,
                 1 if attempts is None else attempts[key],
             )

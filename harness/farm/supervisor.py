@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.core.text import printable
-from harness.farm.process_options import ProcessOptions
+from harness.farm.process_options import EXIT_USAGE, ProcessOptions
 
 STALL_LIMIT_S = 60.0
 """A process that gives no sign of life for so long is killed."""
@@ -27,7 +27,6 @@ READY_LIMIT_S = 60.0
 END_LIMIT_S = 120.0
 """From the wish to end now to the kill."""
 MAX_LINE_BYTES = 64 * 1024
-EXIT_USAGE = 2
 
 Tell = Callable[[str], None]
 

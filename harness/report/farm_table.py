@@ -10,16 +10,25 @@ from datetime import datetime
 from typing import Protocol
 
 from harness.core.text import MISSING
+from harness.report.fitting import GAP, cropped, fitting, longest
 
-PHONE_HEADINGS = ("Phone", "Class", "iOS", "State", "Trial", "Doing", "Done", "Battery", "Temp", "Heat", "Note")
-LIVE_HEADINGS = ("Phone", "Class", "State", "Trial", "Doing", "Share")
+PHONE_HEADINGS = ("Phone", "Host", "Class", "iOS", "State", "Trial", "Doing", "Done", "Battery", "Temp", "Heat")
+PHONE_RIGHT = ("Done", "Battery", "Temp")
+PHONE_EXPENDABLE = ("Heat", "Done", "Temp", "Battery", "iOS", "Class", "Doing", "Host", "Trial")
+"""What a narrow terminal goes without, the first first; so below."""
+LIVE_HEADINGS = ("Phone", "Class", "State", "Doing", "Trial")
+LIVE_EXPENDABLE = ("Class",)
 RUN_HEADINGS = (
-    "Run", "Suite", "Target", "By", "Priority", "State", "Waiting", "Running", "Done", "Given up", "Of",
+    "Run", "Suite", "Target", "By", "Priority", "State", "Waiting", "Running", "Done", "Given up",
     "Planned", "Took", "Left",
 )  # fmt: skip  # one heading a line would be a page
 RUN_RIGHT = RUN_HEADINGS[4:5] + RUN_HEADINGS[6:]
-FAILURE_HEADINGS = ("At", "What", "Run", "Trial", "Phone", "Why")
+RUN_EXPENDABLE = ("Priority", "By", "Waiting", "Running", "Planned", "Took", "Suite", "Given up", "Left")
+MIN_UDID_CHARS = 6
+"""So much of a UDID is left at least where it is told short."""
+MIN_TRIAL_CHARS = 28
 MAX_REASON_CHARS = 240
+MAX_UDID_CHARS = 40
 QUIET_S = 15.0
 """A phone that was not heard of for so long: it is told."""
 
@@ -133,35 +142,83 @@ def class_text(phone: Phone) -> str:
 
 
 def phone_rows(phones: Iterable[Phone]) -> list[tuple[str, ...]]:
-    """In the order of PHONE_HEADINGS, a host's phones together."""
+    """In the order of PHONE_HEADINGS, a host's phones together; a host that a phone's name tells is not told again."""
     return [
         (
-            phone.phone if f"@{phone.host}" in phone.phone else f"{phone.phone} on {phone.host}",
+            phone.phone,
+            "" if phone.phone.endswith(f"@{phone.host}") else phone.host,
             class_text(phone),
             phone.os_version,
-            phone.state,
+            state_text(phone),
             MISSING if phone.job is None else phone.job.text,
             doing_text(phone),
             str(phone.done),
             MISSING if phone.battery_percent is None else f"{phone.battery_percent} %",
             MISSING if phone.battery_celsius is None else f"{phone.battery_celsius:.0f} °C",
             phone.thermal or MISSING,
-            note_text(phone),
         )
-        for phone in sorted(phones, key=lambda phone: (phone.host, phone.phone))
+        for phone in by_host(phones)
     ]
 
 
-def live_rows(phones: Iterable[Phone], run_ids: Sequence[str] | None = None) -> list[tuple[str, ...]]:
-    """In the order of LIVE_HEADINGS; a trial of another run than `run_ids` is told as such."""
+def note_lines(phones: Iterable[Phone]) -> list[str]:
+    """What is to be said of phones beside their state, a line for each of which there is something."""
+    return [f"{phone.phone}: {note}" for phone in by_host(phones) if (note := note_text(phone))]
+
+
+def live_rows(
+    phones: Iterable[Phone], run_ids: Sequence[str] | None, width: int
+) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Headings, and a phone's state with its cells, in a table of at most `width` characters if that can be.
+
+    Phones are told short, as `phone_names` has it; a trial of another run than `run_ids` is told as such. Of a phone
+    that does nothing the note stands in the place of the trial.
+    """
+    ordered = by_host(phones)
+    names = phone_names(ordered)
     rows: list[tuple[str, ...]] = []
-    for phone in sorted(phones, key=lambda phone: (phone.host, phone.phone)):
-        trial = "" if phone.job is None else phone.job.text
+    for phone in ordered:
+        trial = note_text(phone) if phone.job is None else phone.job.text
         if phone.job is not None and run_ids is not None and phone.job.run_id not in run_ids:
             trial = f"(another run) {trial}"
-        share = "" if phone.share is None else f"{phone.share * 100:.0f} %"
-        rows.append((phone.phone, class_text(phone), phone.state, trial, phone.doing or note_text(phone), share))
-    return rows
+        doing = "" if phone.doing is None else doing_text(phone)
+        rows.append((names[phone.phone], class_text(phone), state_text(phone), doing, trial))
+    # the last column gets what the others leave: they are fitted to its least
+    least = [(*row[:-1], row[-1][:MIN_TRIAL_CHARS]) for row in rows]
+    headings, cells = fitting(LIVE_HEADINGS, least, width, LIVE_EXPENDABLE)
+    widths = [max(longest(heading), *(len(row[at]) for row in cells), 0) for at, heading in enumerate(headings[:-1])]
+    left = max(MIN_TRIAL_CHARS, width - sum(widths) - GAP * len(widths))
+    told = [
+        (phone.state, [*cell[:-1], cropped(row[-1], left)])
+        for phone, cell, row in zip(ordered, cells, rows, strict=True)
+    ]
+    return headings, told
+
+
+def by_host(phones: Iterable[Phone]) -> list[Phone]:
+    """A host's phones together."""
+    return sorted(phones, key=lambda phone: (phone.host, phone.phone))
+
+
+def phone_names(phones: Sequence[Phone]) -> dict[str, str]:
+    """For a table that is looked at: `…6135FD@mac-mini-3`, or `…6135FD` where there is one host only."""
+    udids = {phone.phone: phone.phone.removesuffix(f"@{phone.host}") for phone in phones}
+    apart = len({(phone.host, phone.phone) for phone in phones})
+    hosts = {phone.host for phone in phones}
+    chars = MIN_UDID_CHARS
+    while chars < MAX_UDID_CHARS and len({(phone.host, udids[phone.phone][-chars:]) for phone in phones}) < apart:
+        chars += 2
+    names: dict[str, str] = {}
+    for phone in phones:
+        udid = udids[phone.phone]
+        short = udid if len(udid) <= chars + 1 else f"…{udid[-chars:]}"
+        names[phone.phone] = short if len(hosts) == 1 else f"{short}@{phone.host}"
+    return names
+
+
+def state_text(phone: Phone) -> str:
+    """`not ready`."""
+    return phone.state.replace("_", " ")
 
 
 def doing_text(phone: Phone) -> str:
@@ -193,9 +250,8 @@ def run_rows(runs: Iterable[Run]) -> list[tuple[str, ...]]:
             run.state,
             str(run.waiting),
             str(run.running),
-            str(run.done),
-            str(run.given_up),
-            str(run.total),
+            f"{run.done} of {run.total}",
+            str(run.given_up) if run.given_up else "",
             rough_text(run.planned_s),
             rough_text(run.took_s),
             rough_text(run.left_s) if run.state == "active" else MISSING,
@@ -204,19 +260,14 @@ def run_rows(runs: Iterable[Run]) -> list[tuple[str, ...]]:
     ]
 
 
-def failure_rows(events: Iterable[Event]) -> list[tuple[str, ...]]:
-    """In the order of FAILURE_HEADINGS; times of the day, in UTC as the hub tells them."""
-    return [
-        (
-            time_text(event.at),
-            event.what.replace("_", " "),
-            event.run_id,
-            MISSING if event.job is None else event.job.text,
-            event.phone or MISSING,
-            one_line(event.text),
-        )
-        for event in events
-    ]
+def failure_lines(events: Iterable[Event]) -> list[str]:
+    """A line for each, of any length; times of the day, in UTC as the hub tells them."""
+    lines: list[str] = []
+    for event in events:
+        named = [text for text in ("" if event.job is None else event.job.text, event.phone or "") if text]
+        of = f" {' on '.join(named)}" if named else ""
+        lines.append(f"{time_text(event.at)} {event.what.replace('_', ' ')}{of}: {one_line(event.text)}")
+    return lines
 
 
 def one_line(text: str) -> str:
@@ -234,8 +285,10 @@ def time_text(at: str) -> str:
 
 
 def run_line(run: Run) -> str:
-    """`smoke on class:iPhone17,1: 12 waiting, 4 running, 48 done of 64, about 3 min left`."""
-    parts = [f"{run.waiting} waiting, {run.running} running, {run.done} done of {run.total}"]
+    """`smoke on class:iPhone17,1: 48 of 64 done, 4 running, about 3 min left`; whatever is neither waits."""
+    parts = [f"{run.done} of {run.total} done"]
+    if run.running:
+        parts.append(f"{run.running} running")
     if run.given_up:
         parts.append(f"{run.given_up} given up")
     if run.state == "active":

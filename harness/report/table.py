@@ -24,6 +24,8 @@ HEADINGS = (
     "Limit",
     "Head-room",
 )
+EXPENDABLE = ("Trials", "Device", "Decode", "Limit", "First token")
+"""What a narrow terminal goes without, the first first: the outcome counts the trials, a line above tells the phone."""
 
 
 @dataclass(frozen=True)

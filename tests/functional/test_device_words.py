@@ -176,7 +176,7 @@ def test_ctrl_c_ends_the_waiting(desk: Path, two_phones: RunningPhone, face: str
     lock.release()
 
 
-def test_all_is_every_phone_one_after_another(desk: Path, two_phones: RunningPhone) -> None:
+def test_all_is_every_phone_at_the_same_time(desk: Path, two_phones: RunningPhone) -> None:
     udids = sorted((two_phones.udid, two_phones.other(1).udid))
     done = harness("run", "turns.toml", "--device=all", "--json", folder=desk)
     assert done.returncode == 0, done.stderr

@@ -249,6 +249,7 @@ def test_an_urgent_suite_waits_at_most_for_the_trials_under_way(place: Place, tm
         records = kept.store.trials()
         submitted = {run.suite: datetime.fromisoformat(run.submitted_at) for run in kept.ledger.runs()}
     assert Counter(record.suite for record in records) == {"nightly": NIGHTLY_TRIALS, "urgent": URGENT_TRIALS}
+    assert {record.host_name for record in records} == {"here"}
     phones = {record.device_udid for record in records}
     assert len(phones) == 2
     for phone in phones:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import asyncio
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -90,14 +90,16 @@ async def test_a_host_that_is_killed_takes_its_phones_processes_with_it(
     async with tiny_hub() as hub:
         words = ("--device", "virtual", "--host-name", "bench", "--spool", spool, "--runner", "python")
         command = harness("farm", "join", hub.address.text, *words)
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as joined:
-            try:
-                phone = await hub.free_phone()
-                given = hub.give(hub.job(SUITE))
-                await hub.until(lambda: hub.said[-1].doing == "hold")
-                assert who_holds(locks)
-            finally:
-                joined.send_signal(signal.SIGKILL)
+        quiet = asyncio.subprocess.DEVNULL
+        joined = await asyncio.create_subprocess_exec(*command, stdin=quiet, stdout=quiet, stderr=quiet)
+        try:
+            phone = await hub.free_phone()
+            given = hub.give(hub.job(SUITE))
+            await hub.until(lambda: hub.said[-1].doing == "hold")
+            assert who_holds(locks)
+        finally:
+            joined.kill()
+            await joined.wait()
         # nobody asks it to, and nobody else could
         await hub.until(lambda: not _lives(phone.pid))
         assert who_holds(locks) == {}

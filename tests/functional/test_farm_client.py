@@ -16,11 +16,13 @@ from distributed import Scheduler
 
 from harness.bench.run_options import RunOptions
 from harness.bench.suite import load_suite
+from harness.cli import exits
+from harness.cli.farm_run import exit_code, for_machines
 from harness.cli.main import entry
 from harness.core.errors import HarnessError, UsageError
 from harness.core.standing import GivenUpBy
 from harness.farm.address import FarmAddress, parse_address
-from harness.farm.client import News, follow, greet, made, results_of, submission_of, submit
+from harness.farm.client import FarmResult, News, follow, greet, made, results_of, submission_of, submit
 from harness.farm.dask_settings import NO_DASHBOARD, set_dask
 from harness.farm.link import PREFIX, HubUnreachable, open_link
 from harness.farm.wire import (
@@ -343,6 +345,15 @@ def test_flags_of_a_farm_are_refused_without_one(
 ) -> None:
     assert _harness(monkeypatch, "run", str(_suite(tmp_path)), "--device", "virtual", *flag) == 2
     assert flag[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("by", "code"), [(GivenUpBy.LOST, exits.DEVICE), (GivenUpBy.REFUSED, exits.MODEL_FAILED)])
+def test_what_left_a_trial_without_a_result_decides_the_exit_code(by: GivenUpBy, code: int) -> None:
+    # whatever its reason says
+    given_up = GivenUpTrial(trial="x#1", by=by, reason="attempt 1 on A: too large")
+    result = FarmResult(_run_view(state="done"), (), (given_up,))
+    assert exit_code(result) == code
+    assert for_machines(result, None)["not_run"] == [{"trial": "x#1", "by": by.value, "reason": given_up.reason}]
 
 
 def test_nothing_is_taken_for_an_answer_of_the_wrong_kind() -> None:

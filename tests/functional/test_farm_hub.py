@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.cli.devices_reserve import release
 from harness.core.errors import HarnessError, UsageError
-from harness.core.standing import Kept
+from harness.core.standing import Kept, TrialStanding
 from harness.farm import intake as intake_module
 from harness.farm import wire
 from harness.farm.address import FarmAddress, parse_address
 from harness.farm.blobs import Arrivals, Blobs, remove_old
+from harness.farm.board_words import Assignment
 from harness.farm.hub import Hub, HubOptions, open_hub
 from harness.farm.intake import Intake, check_name
 from harness.farm.link import PREFIX, Link
@@ -140,7 +142,8 @@ async def test_a_lost_worker_costs_an_attempt_and_its_late_record_does_not_count
         await until(lambda: victim.jobs)
         job = victim.jobs[0]
         late = victim.record(job, outcome="loaded")
-        hub.coordinator.phones.worker_lost(victim.worker.address)
+        # as Dask does with a worker whose connection is gone, or that it has not heard of
+        await hub.scheduler.remove_worker(victim.worker.address, stimulus_id="test", close=False)
         await the_end(link, run_id)
         assert [one.attempt for one in other.jobs] == [2]
         assert await victim.deliver(late) is Kept.EVIDENCE
@@ -152,6 +155,23 @@ async def test_a_lost_worker_costs_an_attempt_and_its_late_record_does_not_count
         # its own delivery when the test lets it go is refused by nobody, and changes nothing
         victim.outcome = lambda _job: None
         victim.hold.set()
+
+
+@pytest.mark.anyio
+async def test_a_job_for_a_worker_that_is_away_costs_no_attempt(tmp_path: Path) -> None:
+    async with a_hub(tmp_path / "results") as hub, fake_phones(hub.address, None, tmp_path) as (phone,):
+        phone.hold = threading.Event()
+        run_id = (await submit(phone.link, submission(1)))[0]
+        await until(lambda: phone.jobs)
+        job = phone.jobs[0]
+        assert hub.coordinator.counts(run_id)[TrialStanding.RUNNING] == 1
+        # its phone was given it, and then its process had another address
+        given = Assignment(job, phone.name, "tcp://127.0.0.1:1")
+        hub.coordinator.phones.give(given, hub.coordinator.runs[run_id].job(job))
+        await until(lambda: hub.coordinator.counts(run_id)[TrialStanding.WAITING] == 1)
+        phone.hold.set()
+        await the_end(phone.link, run_id)
+        assert {job.attempt for job in phone.jobs} == {1}
 
 
 @pytest.mark.anyio
@@ -223,6 +243,18 @@ async def test_who_is_drained_or_reserved_gets_nothing_even_from_the_next_hub(tm
 
 
 @pytest.mark.anyio
+async def test_the_command_tells_whose_a_phone_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with a_hub(tmp_path / "results") as hub, fake_phones(hub.address, None, tmp_path) as (phone,):
+        mine = wire.Reserve(phone=phone.name, for_s=3600, by="me", reason="demo")
+        await phone.link.ask("reserve", mine, wire.Reserved)
+        with pytest.raises(UsageError, match="by me: demo"):
+            await asyncio.to_thread(release, phone.name, hub.address.text)
+        for told in ("is there for the farm again; it was reserved until", "was not reserved"):
+            await asyncio.to_thread(release, phone.name, hub.address.text, force=True)
+            assert f"{phone.name} {told}" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.anyio
 async def test_a_cancelled_run_ends_with_what_is_under_way(tmp_path: Path) -> None:
     async with a_hub(tmp_path / "results") as hub, fake_phones(hub.address, None, tmp_path) as (phone,):
         phone.hold = threading.Event()
@@ -234,6 +266,26 @@ async def test_a_cancelled_run_ends_with_what_is_under_way(tmp_path: Path) -> No
         assert (view.state, view.done, view.given_up) == ("cancelled", 1, 2)
         given_up = await phone.link.ask("given_up", wire.GivenUpRequest(run_id=run_id), wire.GivenUp)
         assert [(one.by, one.reason) for one in given_up.trials] == [("cancelled", "cancelled by me")] * 2
+
+
+@pytest.mark.anyio
+async def test_what_was_cancelled_is_not_run_again_by_the_next_hub(tmp_path: Path) -> None:
+    async with AsyncExitStack() as first:
+        hub = await first.enter_async_context(a_hub(tmp_path / "results"))
+        async with fake_phones(hub.address, None, tmp_path) as (phone,):
+            phone.hold = threading.Event()
+            run_id = (await submit(phone.link, submission(2)))[0]
+            await until(lambda: phone.jobs)
+            await phone.link.ask("cancel", wire.Cancel(run_id=run_id, by="me"), wire.Nothing)
+            # the hub ends while the phone is at it
+            await first.aclose()
+            job, phone.outcome = phone.jobs[0], lambda _job: None
+            phone.hold.set()
+    async with a_hub(tmp_path / "results") as hub, fake_phones(hub.address, None, tmp_path) as (phone,):
+        assert await phone.deliver(phone.record(job, outcome="harness_error")) is Kept.RESULT
+        view = (await the_end(phone.link, run_id)).runs[0]
+        assert (view.state, view.done, view.given_up) == ("cancelled", 1, 1)
+        assert not phone.jobs
 
 
 @pytest.mark.anyio
@@ -251,6 +303,21 @@ async def test_a_port_that_is_taken(tmp_path: Path) -> None:
         with pytest.raises(HarnessError, match="cannot listen there"):
             async with open_hub(HubOptions(tmp_path / "two", taken), print):
                 pass
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("listen", "by"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+async def test_a_hub_that_listens_everywhere_needs_no_route(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listen: str, by: str
+) -> None:
+    def no_route() -> str:
+        raise AssertionError("a machine without a network has no other address")
+
+    monkeypatch.setattr("distributed.comm.utils.get_ip", no_route)
+    monkeypatch.setattr("distributed.comm.utils.get_ipv6", no_route)
+    async with open_hub(HubOptions(tmp_path / "results", FarmAddress("tcp", listen, 0)), print) as hub:
+        assert hub.scheduler.address == f"tcp://{by}:{hub.address.port}"
+        assert hub.address.host == socket.gethostname()
 
 
 # files
@@ -400,7 +467,7 @@ async def test_odd_records_are_refused_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_gc_removes_nothing_that_is_being_delivered(tmp_path: Path) -> None:
+async def test_gc_removes_nothing_that_is_being_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = tmp_path / "results"
     async with a_hub(results) as hub, fake_phones(hub.address, None, tmp_path) as (phone,):
         record = phone.record(wire.JobId(run_id="r", case="c", ordinal=1, attempt=1))
@@ -422,7 +489,7 @@ async def test_gc_removes_nothing_that_is_being_delivered(tmp_path: Path) -> Non
                     await cleanings[0]
                 return await take(*words)
 
-            hub.coordinator.take = take_later  # type: ignore[method-assign]
+            monkeypatch.setattr(hub.coordinator, "take", take_later)
             await phone.deliver(record, files)
             assert await cleanings[0] == []
             (kept,) = beside.trials()

@@ -88,7 +88,7 @@ async def test_a_handshake_has_a_limit_of_time(
 
 async def test_nothing_listens_beside_the_hubs_port(tmp_path: Path, certificates: Certificates) -> None:
     async with a_hub(tmp_path, certificates) as (hub, _link):
-        pages = hub.scheduler.http_server.port
+        pages: int = hub.scheduler.service_ports["dashboard"]
         assert pages != hub.address.port
         with socket.socket() as tried:
             assert tried.connect_ex(("127.0.0.1", pages)) != 0

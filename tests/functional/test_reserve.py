@@ -145,6 +145,7 @@ def test_wrong_words_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, capsys
         (["reserve", UDID, "--for", "31d"], "at most 30 days"),
         (["reserve", "virtual", "--for", "2h"], "by its UDID"),
         (["reserve", UDID, "--for", "2h", "--certs", "x"], "--certs is for a farm"),
+        (["release", UDID, "--force"], "--force is for a farm"),
         (["--json", "release", UDID], "--json is for the list"),
     ):
         assert _run(monkeypatch, "devices", *words) == 2

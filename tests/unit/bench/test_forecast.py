@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from harness.bench.forecast import Basis, PushForecast, budget_effects, duration, trial_s, typical_times
+from harness.bench.forecast import (
+    Basis,
+    PushForecast,
+    budget_effects,
+    duration,
+    push_bytes_per_s,
+    trial_s,
+    typical_times,
+)
 from harness.bench.plan import cases_of, plan_trials
 from harness.bench.suite import Budget, Suite
 from harness.core.record import TrialRecord
@@ -32,6 +40,22 @@ def took(seconds: int, case: str = COLD, **changes: Any) -> TrialRecord:
 def test_the_push_and_the_install_are_no_part_of_what_a_trial_takes() -> None:
     steps = (HostStep("app", 0, 2 * S), HostStep("model", 2 * S, 5 * S), HostStep("run", 5 * S, 9 * S))
     assert trial_s(took(30, host_steps=steps)) == pytest.approx(25)
+
+
+def pushed(seconds: float, **changes: Any) -> TrialRecord:
+    steps = (HostStep("model", S, S + int(seconds * S)),)
+    return took(30, **{"model_bytes": 100 * MIB, "host_steps": steps, **changes})
+
+
+def test_how_fast_pushes_are_is_told_by_those_that_had_not_to_wait() -> None:
+    # four phones of one root push at once, others alone, and one only goes on with the rest of a part
+    seconds = (4, 4, 4, 8, 12, 16, 2)
+    assert push_bytes_per_s([pushed(one) for one in seconds]) == 25 * MIB
+    # what was on the phone already tells nothing, nor what went wrong
+    none = [pushed(1.9), pushed(20, cut_short=True), pushed(20, outcome="push_failed", outcome_family="host")]
+    assert push_bytes_per_s([*none, pushed(4), pushed(4)]) is None
+    assert push_bytes_per_s([*none, pushed(4), pushed(4), pushed(4)]) == 25 * MIB
+    assert push_bytes_per_s([pushed(3, model_bytes=4 * 10**9)] * 9) is None
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,9 @@ def test_paths_are_relative_to_the_suite(tmp_path: Path) -> None:
         (("[matrix]", "[matrix"), r"not TOML"),
         (("trials = 2", "trials = " + "9" * 5000), r"not TOML"),
         (("trials = 2", "trials = " + "[" * 100_000), r"not TOML: nested too deep"),
+        # a parser of the standard library would take all memory
+        (("trials = 2", "a." * 400_000 + "b = 1"), r"a key of more than 32 parts"),
+        (("trials = 2", "'a' . " * 100_000 + "b = 1"), r"a key of more than 32 parts"),
         (("[matrix]", "[[limit]]\nmax_load_s = inf\n[matrix]"), r"limit\[0\]\.max_load_s: .*finite"),
     ],
     ids=lambda change: None if isinstance(change, str) else change[1][:40],

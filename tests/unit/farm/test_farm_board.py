@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from harness.core.errors import HarnessError
 from harness.core.outcome import Family
-from harness.core.standing import TrialStanding
+from harness.core.standing import GivenUpBy, TrialStanding
+from harness.farm import board_roster
 from harness.farm.board import RECORD_GRACE_S, RESTART_GRACE_S, START_GRACE_S, Board
 from harness.farm.board_roster import ASK_AGAIN_S, NOT_HAD_PAUSE_S, SILENT_S
 from harness.farm.board_words import Assignment, BoardRun, BoardTrial, Mark, Taken, Target
@@ -177,6 +179,7 @@ def test_a_refused_trial_is_given_up_and_is_nobodys_fault() -> None:
     board.report("A", JobReport(job=given.job, end=JobEnd.REFUSED, reason="too large for it"), 1.0)
     assert board.is_over("run")
     assert board.given_up("run")[0][1] == "attempt 1 on A: too large for it"
+    assert board.take_changes()[-1].given_up_by is GivenUpBy.REFUSED
     assert not board.phones["A"].strikes
 
 
@@ -311,6 +314,7 @@ def test_a_cancelled_run_ends_what_is_under_way_and_repeats_nothing() -> None:
     given = one(board, 0.0)
     board.cancel("run", "me")
     assert states(board) == {"running": 1, "given_up": 3}
+    assert {change.given_up_by for change in board.take_changes()[1:]} == {GivenUpBy.CANCELLED}
     assert record(board, given, "push_failed", Family.HOST) is Taken.RESULT
     assert board.is_over("run")
     assert board.assign(2.0) == []
@@ -386,3 +390,32 @@ def test_the_forecast_is_what_the_placement_would_do() -> None:
 def test_no_forecast_where_nothing_is_known_or_nobody_is_there() -> None:
     assert ends_in_s(board_with("A", of=trials(2, duration_s=None)), 0.0) == {"run": None}
     assert ends_in_s(board_with(of=trials(2)), 0.0) == {"run": None}
+
+
+def test_of_too_many_phones_the_one_that_is_gone_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_roster, "MAX_PHONES", 3)
+    board = board_with("a", "b", "c")
+    board.reserve("b", 100.0, "me")
+    with pytest.raises(HarnessError, match="has 3 phones already"):
+        board.announce(said("d"), 1.0)
+    assert sorted(board.phones) == ["a", "b", "c"]
+    board.announce(said("c"), 2.0)
+    for phone in ("c", "b"):
+        board.lose(phone, "unplugged", 3.0)
+    board.announce(said("d"), 4.0)
+    assert sorted(board.phones) == ["a", "c", "d"]
+    assert sorted(one.phone for one in board.assign(4.0)) == ["a", "d"]
+    # what was said of it is not forgotten
+    board.announce(said("b"), 5.0)
+    assert sorted(board.phones) == ["a", "b", "d"]
+    assert board.state_word("b", 5.0) == "reserved"
+
+
+def test_a_phone_that_tells_of_ever_new_models_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_roster, "MAX_MODELS_KNOWN", 4)
+    board = board_with("a")
+    for number in range(10):
+        models = (f"{number:064}", f"{number + 1:064}")
+        board.announce(said("a").model_copy(update={"models": models}), 1.0)
+        assert set(models) <= board.phones["a"].models
+        assert len(board.phones["a"].models) <= 4
