@@ -86,7 +86,7 @@ def _print(told: Status) -> None:
     if told.runs:
         typer.echo()
         print_table(RUN_HEADINGS, run_rows(told.runs), right=RUN_RIGHT, whole=("Run",), expendable=RUN_EXPENDABLE)
-    _print_lines("What went wrong, newest last (UTC):", failure_lines(told.failures[-MAX_FAILURES_SHOWN:]))
+    _print_lines("What went wrong, newest first (UTC):", failure_lines(told.failures[:MAX_FAILURES_SHOWN]))
 
 
 def _print_lines(heading: str, lines: list[str]) -> None:
@@ -150,8 +150,7 @@ def _picture(told: Status, width: int, trouble: str = "") -> RenderableType:
     active = [run for run in told.runs if run.state == "active"]
     parts: list[RenderableType] = [Text(printable(trouble), style="red")] if trouble else []
     parts += [Text(printable(head(told))), picture(active, told.phones, width)]
-    failures = failure_lines(told.failures[-MAX_FAILURES_WATCHED:])
+    failures = failure_lines(told.failures[:MAX_FAILURES_WATCHED])
     if failures:
-        # newest first, for what does not fit is cropped at the bottom
-        parts += [Text(), *(Text(printable(line), style="red") for line in reversed(failures))]
+        parts += [Text(), *(Text(printable(line), style="red") for line in failures)]
     return Group(*parts)

@@ -87,6 +87,9 @@ async def _run(several: Several) -> list[FarmResult]:
     restore = []
     if several.resume:
         restore = await asyncio.to_thread(unfinished, several.results, several.suite.digest)
+    count = sum(len(share.phones) for share in several.shares)
+    # each has a process, and that takes some seconds in which nothing else is said
+    talk(f"getting {count} phones ready")
     opening = open_local(several.results, several.shares, several.options, talk, [run.run_id for run in restore])
     async with opening as farm:
         left = list(several.shares)

@@ -122,9 +122,12 @@ class Blobs:
         return self._arrivals.add(self.folder, chunk, MAX_BLOB_BYTES)
 
     def has(self, sha256: str, size_bytes: int) -> bool:
-        """Whether it is here, whole."""
+        """Whether it is here, whole; whoever asks is about to use it, so it stays."""
         path = self.folder / sha256
-        return path.is_file() and path.stat().st_size == size_bytes
+        here = path.is_file() and path.stat().st_size == size_bytes
+        if here:
+            os.utime(path)
+        return here
 
     def read(self, sha256: str, offset: int) -> FetchedChunk:
         """So much of it as goes into a message; no bytes from its end on. Raises UsageError when it is not here."""

@@ -97,7 +97,9 @@ class Coordinator:
                             "start the hub again; what is under way on the phones goes on"
                         )
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self.desk.woken.wait(), TICK_S)
+                    # `wait_for` may lose the cancellation that ends us, where we are woken at the same time
+                    async with asyncio.timeout(TICK_S):
+                        await self.desk.woken.wait()
                 self.desk.woken.clear()
         except asyncio.CancelledError:
             raise

@@ -93,6 +93,6 @@ def _note(phone: PhoneStanding, state: str) -> str:
         "gone": phone.gone,
         "out": phone.out,
         "drained": phone.drained,
-        "reserved": f"reserved by {phone.reserved_text}" if phone.reserved_by else "",
+        "reserved": f"by {phone.reserved_text}" if phone.reserved_by else "",
     }
     return notes.get(state) or phone.said.note

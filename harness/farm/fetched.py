@@ -21,6 +21,7 @@ import platformdirs
 
 from harness import APP_NAME
 from harness.core.errors import HarnessError
+from harness.core.units import format_bytes
 from harness.farm.link import Link
 from harness.farm.turns import only_us
 from harness.farm.wire import FetchChunk, FetchedChunk, FileRef
@@ -28,6 +29,7 @@ from harness.farm.wire import FetchChunk, FetchedChunk, FileRef
 FOLDER = "farm-files"
 PART = ".part"
 """Name of a file that has not arrived yet, and was not looked at: never taken for one that has."""
+DISK_RESERVE_BYTES = 1024**3
 MAX_CACHE_BYTES = 100 * 1024**3
 IN_USE_S = 6 * 3600.0
 """A file that was used so recently is never removed."""
@@ -60,6 +62,7 @@ async def fetched(link: Link, ref: FileRef, progress: Progress, root: Path | Non
             if not _is_whole(path, ref):
                 _link_other_name(folder, path, ref)
             if not _is_whole(path, ref):
+                _check_room(folder, ref)
                 await _fetch(link, ref, path, progress)
                 await asyncio.to_thread(_make_room, folder.parent, keep=folder)
             os.utime(folder)
@@ -75,6 +78,15 @@ def _is_whole(path: Path, ref: FileRef) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(status.st_mode) and status.st_size == ref.size_bytes
+
+
+def _check_room(folder: Path, ref: FileRef) -> None:
+    free_bytes = shutil.disk_usage(folder).free
+    if ref.size_bytes + DISK_RESERVE_BYTES > free_bytes:
+        raise HarnessError(
+            f"{ref.file_name}: has {format_bytes(ref.size_bytes)}, and this host's disk {format_bytes(free_bytes)} for "
+            f"{folder.parent}, of which {format_bytes(DISK_RESERVE_BYTES)} stay free for records: make room there"
+        )
 
 
 def _link_other_name(folder: Path, path: Path, ref: FileRef) -> None:

@@ -18,6 +18,7 @@ import fsspec  # type: ignore[import-untyped]  # it has no types
 from harness.core.errors import HarnessError, UsageError
 from harness.core.text import printable
 
+_LOGIN = re.compile(r"//[^/@\s]*@")
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^\s\0]{1,1000}\Z")
 
 
@@ -42,8 +43,9 @@ def put(url: str, files: Iterable[tuple[Path, str]]) -> None:
             store.put_file(str(path), target)
             there = store.info(target)["size"]
             if there != path.stat().st_size:
-                raise HarnessError(f"{url}: {name} has {there} bytes there, and {path.stat().st_size} here")
-    except HarnessError:
-        raise
+                raise HarnessError(f"{name} has {there} bytes there, and {path.stat().st_size} here")
     except Exception as error:  # every protocol has errors of its own
-        raise HarnessError(f"the farm's file store {url} took no files: {type(error).__name__}: {error}") from error
+        why = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+        # the whole farm reads it, and a password in the URL is this host's
+        told = _LOGIN.sub("//…@", f"the farm's file store {url} took no files: {why}")
+        raise HarnessError(told) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -27,6 +28,10 @@ class HubUnreachable(HarnessError):
     """The hub did not answer: it is away, the link is cut, or it refused our certificate."""
 
 
+_WHERE = re.compile(r"^in <[^>]*>: ")
+"""How Dask begins what it says of a connection that was closed."""
+
+
 class Link:
     """Make one with `open_link`; each question is a round trip, several may be under way."""
 
@@ -45,7 +50,9 @@ class Link:
             async with asyncio.timeout(limit_s):
                 plain = await getattr(self._pool(self.address.text), PREFIX + operation)(message=message.plain())
         except (OSError, CommClosedError, TimeoutError) as error:
-            why = f"no answer within {limit_s:g} s" if isinstance(error, TimeoutError) else str(error) or "closed"
+            # where in the library it broke is of no use to whoever reads it
+            told = _WHERE.sub("", str(error)) or "closed"
+            why = f"no answer within {limit_s:g} s" if isinstance(error, TimeoutError) else told
             raise HubUnreachable(
                 f"the hub {self.address.text} cannot be reached: {why[:300]}. Is `harness farm hub` running there, and "
                 "is this machine's certificate of the same farm?"
@@ -55,7 +62,9 @@ class Link:
             raise HarnessError(f"the hub {self.address.text} failed: {why}") from None
         if plain is None:
             # Dask's own way to say that it knows no such operation
-            raise HubUnreachable(f"the hub {self.address.text} is not ready yet, or is no hub of a farm; ask again")
+            raise HubUnreachable(
+                f"the hub {self.address.text} is not ready yet, or is no hub of a farm; ask again soon."
+            )
         return answer.read(read_answer(plain))
 
 

@@ -74,6 +74,8 @@ from harness.farm.wire import (
 from harness.store.exchange.records import record_to_plain
 from harness.store.farm_ledger import LedgerRun
 
+MAX_TRIALS_AT_ONCE = 200_000
+"""In all runs of a submission; the board has each of them in memory, a KiB a trial."""
 RECORDS_IN_ANSWER = 200
 ENDED_IN_STATUS = 20
 
@@ -172,7 +174,14 @@ class Operations:
         phones = [phone.said for phone in self._coordinator.board.phones.values() if phone.gone is None]
         runs = []
         of_class: dict[tuple[str, str], KnownOfSuite] = {}
-        for target in targets_of(asked, submitted.suite, phones):
+        targets = targets_of(asked, submitted.suite, phones)
+        count = len(targets) * len(submitted.planned)
+        if count > MAX_TRIALS_AT_ONCE:
+            raise UsageError(
+                f"suite {submitted.suite.name}: {count} trials in {len(targets)} runs are more than are taken at once "
+                f"({MAX_TRIALS_AT_ONCE}); submit fewer phones, or a smaller suite"
+            )
+        for target in targets:
             phone = next(phone for phone in phones if target.means(phone))
             key = (phone.kind, phone.product_type)
             if key not in of_class:

@@ -9,11 +9,15 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness import __version__
 from harness.bench.listener import Listener
 from harness.bench.plan import PlannedTrial
+from harness.core.errors import UsageError
 from harness.core.phone import ByUdid, DeviceWord, PhoneFacts
 from harness.core.record import TrialRecord
+from harness.core.text import printable
 from harness.device.lease import Tell
 from harness.device.usb import root_hub
 from harness.farm.spool import phone_key
@@ -33,7 +37,10 @@ class Trouble:
 
 
 class Standing(Listener):
-    """Of one phone; listens to its trials, and keeps what the next announcement says."""
+    """Of one phone; listens to its trials, and keeps what the next announcement says.
+
+    Raises UsageError for a phone that says of itself what no phone does.
+    """
 
     def __init__(self, facts: PhoneFacts, word: DeviceWord, host: str, tell: Tell) -> None:
         self.phone = phone_key(facts.udid, facts.kind, host)
@@ -51,6 +58,19 @@ class Standing(Listener):
         self._trouble_s = TROUBLE_AT_FIRST_S
         self._models: dict[str, None] = {}
         self._record: TrialRecord | None = None
+        self._check()
+
+    def _check(self) -> None:
+        """A phone says itself who it is, and what no phone says stops here, in words."""
+        try:
+            self.announcement("")
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise UsageError(
+                f"phone {printable(self.facts.udid[:100])}: what it says of itself is none of a phone, so it cannot be "
+                f"in a farm ({where}: {first['msg']})"
+            ) from None
 
     @property
     def is_attached(self) -> bool:
@@ -145,7 +165,7 @@ class Standing(Listener):
                 usb_root=self._usb_root,
                 battery_percent=_within(None if record is None else record.battery_percent, 0, 100),
                 battery_celsius=_within(None if record is None else record.battery_celsius, -50.0, 150.0),
-                thermal=None if record is None else record.thermal_state_start,
+                thermal=None if record is None else _short(record.thermal_state_start or "") or None,
             )
 
 

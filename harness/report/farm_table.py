@@ -151,7 +151,7 @@ def phone_rows(phones: Iterable[Phone]) -> list[tuple[str, ...]]:
             phone.os_version,
             state_text(phone),
             MISSING if phone.job is None else phone.job.text,
-            doing_text(phone),
+            MISSING if phone.job is None else doing_text(phone),
             str(phone.done),
             MISSING if phone.battery_percent is None else f"{phone.battery_percent} %",
             MISSING if phone.battery_celsius is None else f"{phone.battery_celsius:.0f} °C",
@@ -181,17 +181,19 @@ def live_rows(
         trial = note_text(phone) if phone.job is None else phone.job.text
         if phone.job is not None and run_ids is not None and phone.job.run_id not in run_ids:
             trial = f"(another run) {trial}"
-        doing = "" if phone.doing is None else doing_text(phone)
+        # what a phone that is gone was at when it was last heard of is not what it does
+        doing = "" if phone.job is None or phone.doing is None else doing_text(phone)
         rows.append((names[phone.phone], class_text(phone), state_text(phone), doing, trial))
     # the last column gets what the others leave: they are fitted to its least
     least = [(*row[:-1], row[-1][:MIN_TRIAL_CHARS]) for row in rows]
     headings, cells = fitting(LIVE_HEADINGS, least, width, LIVE_EXPENDABLE)
     widths = [max(longest(heading), *(len(row[at]) for row in cells), 0) for at, heading in enumerate(headings[:-1])]
     left = max(MIN_TRIAL_CHARS, width - sum(widths) - GAP * len(widths))
-    told = [
-        (phone.state, [*cell[:-1], cropped(row[-1], left)])
-        for phone, cell, row in zip(ordered, cells, rows, strict=True)
-    ]
+    told: list[tuple[str, list[str]]] = []
+    for phone, cell, row in zip(ordered, cells, rows, strict=True):
+        # a trial's number is its end; of a note the beginning tells most
+        last = cropped(row[-1], left, of_end=0.0 if phone.job is None else 0.6)
+        told.append((phone.state, [*cell[:-1], last]))
     return headings, told
 
 
@@ -231,6 +233,9 @@ def doing_text(phone: Phone) -> str:
 def note_text(phone: Phone) -> str:
     """What is to be said of a phone beside its state."""
     told = [one_line(phone.note)] if phone.note else []
+    if phone.note.startswith("by ") and phone.state == "reserved":
+        # beside a name it has to be said what is by somebody
+        told = [f"reserved {told[0]}"]
     if phone.strikes:
         told.append(f"{phone.strikes} {'strike' if phone.strikes == 1 else 'strikes'}")
     if phone.heard_s > QUIET_S and phone.state != "gone":

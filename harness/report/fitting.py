@@ -49,11 +49,11 @@ def longest(text: str) -> int:
     return max(map(len, text.split("\n")))
 
 
-def cropped(text: str, width: int) -> str:
-    """The text in at most `width` characters; what is left out is left out in its middle: `wide/litert…cold#12`."""
+def cropped(text: str, width: int, of_end: float = 0.6) -> str:
+    """The text in at most `width` characters, `of_end` of them its last: `wide/l…/cold#12`; 0: its beginning alone."""
     if len(text) <= width:
         return text
     if width < 1:
         return ""
-    tail = (width - 1) * 3 // 5
+    tail = int((width - 1) * of_end)
     return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"

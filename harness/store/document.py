@@ -157,7 +157,10 @@ _TABLES: dict[Table, tuple[str, dict[str, str]]] = {
             "suite_digest": "As in `trials`.",
             "suite_text": "The suite, as it was submitted.",
             "base": "The suite file's folder where it was submitted from.",
-            "target": "Which phones run it: a UDID, `class:iPhone17,1`, or the word of virtual phones.",
+            "target": (
+                "Which phones run it: `class:iPhone17,1` (with ` (virtual)`, attached virtual ones of it), a virtual "
+                "word, or one phone's name."
+            ),
             "priority": "The higher goes first.",
             "attempts": "At most, at each trial.",
             "options": "How its trials are run, beside what the suite says.",

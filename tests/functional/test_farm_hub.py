@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from harness.cli.devices_reserve import release
 from harness.core.errors import HarnessError, UsageError
 from harness.core.standing import Kept, TrialStanding
 from harness.farm import intake as intake_module
-from harness.farm import wire
+from harness.farm import operations, wire
 from harness.farm.address import FarmAddress, parse_address
 from harness.farm.blobs import Arrivals, Blobs, remove_old
 from harness.farm.board_words import Assignment
@@ -99,6 +99,8 @@ async def test_a_suite_is_run_by_all_phones_that_share_it(tmp_path: Path) -> Non
         assert all(phone.jobs for phone in phones)
         records = await records_of(link, run.run_id)
         assert [one["ordinal"] for one in sorted(records, key=lambda one: one["ordinal"])] == [*range(1, 8)]
+        after = wire.RecordsRequest(run_id=run.run_id, after=records[4]["trial_id"])
+        assert list((await link.ask("records", after, wire.Records)).records) == records[5:]
         with ResultStore.open_existing(tmp_path / "results") as store:
             for record in store.trials(run_id=run.run_id):
                 assert record.telemetry_file is not None
@@ -158,6 +160,17 @@ async def test_a_lost_worker_costs_an_attempt_and_its_late_record_does_not_count
 
 
 @pytest.mark.anyio
+async def test_a_phone_whose_worker_has_not_come_is_given_nothing_until_it_has(tmp_path: Path) -> None:
+    async with a_hub(tmp_path / "results") as hub, fake_phones(hub.address, None, tmp_path) as (phone,):
+        await phone.announce(worker="tcp://127.0.0.1:1")
+        (view,) = (await phone.link.ask("status", wire.Nothing(), wire.Status)).phones
+        assert (view.state, view.note) == ("not_ready", "not connected for trials yet")
+        hub.coordinator.phones.worker_came("tcp://127.0.0.1:1")
+        board, clock = hub.coordinator.board, hub.coordinator.clock
+        await until(lambda: board.state_word(phone.name, clock.now_s()) == "free")
+
+
+@pytest.mark.anyio
 async def test_a_job_for_a_worker_that_is_away_costs_no_attempt(tmp_path: Path) -> None:
     async with a_hub(tmp_path / "results") as hub, fake_phones(hub.address, None, tmp_path) as (phone,):
         phone.hold = threading.Event()
@@ -196,11 +209,25 @@ async def test_words_that_mean_no_phone_are_told_what_there_is(tmp_path: Path) -
             await link.ask("follow", wire.FollowRequest(run_ids=("20200101-1",)), wire.Followed)
         with pytest.raises(UsageError, match="is not under way"):
             await link.ask("cancel", wire.Cancel(run_id="20200101-1"), wire.Nothing)
+        app = wire.FileRef(use=wire.FileUse.RUNNER, name="a", file_name="a.ipa", sha256="0" * 64, size_bytes=1)
+        with pytest.raises(UsageError, match=r"a\.ipa: did not arrive"):
+            await link.ask("submit", submission(options=wire.JobOptions(files=(app,))), wire.Submitted)
         planned = await link.ask("plan", submission(3, "all"), wire.PlanAnswer)
         assert [(run.target, run.trials) for run in planned.runs] == [("virtual:iphone-16-pro", 3)]
         assert not hub.coordinator.runs
         each = await link.ask("plan", submission(3, each=True), wire.PlanAnswer)
         assert [run.target for run in each.runs] == [phone.name]
+
+
+@pytest.mark.anyio
+async def test_runs_of_one_submission_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "MAX_TRIALS_AT_ONCE", 5)
+    async with a_hub(tmp_path / "results") as hub, fake_phones(hub.address, None, tmp_path, 2) as (phone, _other):
+        for operation in ("submit", "plan"):
+            with pytest.raises(UsageError, match="6 trials in 2 runs are more than are taken at once"):
+                await phone.link.ask(operation, submission(3, each=True), wire.Nothing)
+        assert not hub.coordinator.runs
+        assert len(await submit(phone.link, submission(2, each=True))) == 2
 
 
 def _huge() -> str:
@@ -266,26 +293,6 @@ async def test_a_cancelled_run_ends_with_what_is_under_way(tmp_path: Path) -> No
         assert (view.state, view.done, view.given_up) == ("cancelled", 1, 2)
         given_up = await phone.link.ask("given_up", wire.GivenUpRequest(run_id=run_id), wire.GivenUp)
         assert [(one.by, one.reason) for one in given_up.trials] == [("cancelled", "cancelled by me")] * 2
-
-
-@pytest.mark.anyio
-async def test_what_was_cancelled_is_not_run_again_by_the_next_hub(tmp_path: Path) -> None:
-    async with AsyncExitStack() as first:
-        hub = await first.enter_async_context(a_hub(tmp_path / "results"))
-        async with fake_phones(hub.address, None, tmp_path) as (phone,):
-            phone.hold = threading.Event()
-            run_id = (await submit(phone.link, submission(2)))[0]
-            await until(lambda: phone.jobs)
-            await phone.link.ask("cancel", wire.Cancel(run_id=run_id, by="me"), wire.Nothing)
-            # the hub ends while the phone is at it
-            await first.aclose()
-            job, phone.outcome = phone.jobs[0], lambda _job: None
-            phone.hold.set()
-    async with a_hub(tmp_path / "results") as hub, fake_phones(hub.address, None, tmp_path) as (phone,):
-        assert await phone.deliver(phone.record(job, outcome="harness_error")) is Kept.RESULT
-        view = (await the_end(phone.link, run_id)).runs[0]
-        assert (view.state, view.done, view.given_up) == ("cancelled", 1, 1)
-        assert not phone.jobs
 
 
 @pytest.mark.anyio

@@ -419,3 +419,46 @@ def test_a_phone_that_tells_of_ever_new_models_is_bounded(monkeypatch: pytest.Mo
         board.announce(said("a").model_copy(update={"models": models}), 1.0)
         assert set(models) <= board.phones["a"].models
         assert len(board.phones["a"].models) <= 4
+
+
+def test_a_reservation_of_an_earlier_hub_ends_by_itself() -> None:
+    board = Board()
+    board.restore(Mark("A", reserved_until_s=10.0, reserved_by="me"))
+    board.announce(said("A"), 0.0)
+    board.add_run(BoardRun("run", CLASS, 0, 0.0, 3), trials(1), 0.0)
+    assert board.assign(9.0) == []
+    assert one(board, 11.0).phone == "A"
+
+
+def test_a_phone_that_is_not_to_be_had_is_asked_more_and_more_seldom() -> None:
+    board = board_with("A", of=trials(1))
+    pauses, now_s = [], 0.0
+    for _ in range(3):
+        given = one(board, now_s)
+        board.report("A", JobReport(job=given.job, end=JobEnd.NOT_HAD), now_s)
+        began_s = now_s
+        while True:
+            now_s += 0.5
+            # it says all the time that it is free
+            board.announce(said("A"), now_s)
+            if board.phones["A"].job is None and board.may_take("A"):
+                break
+        pauses.append(now_s - began_s)
+    assert pauses == [1.0, 2.0, 4.0]
+
+
+def test_a_phone_of_its_own_drain_stays_drained_when_its_host_is_not() -> None:
+    board = board_with("A", "B")
+    board.drain("A", "cable")
+    board.drain("host1", "move")
+    assert board.phones["A"].drained == "cable"
+    assert board.assign(0.0) == []
+    board.drain("host1", None)
+    assert [given.phone for given in board.assign(0.0)] == ["B"]
+
+
+def test_a_phone_that_turns_out_to_be_of_another_class_leaves_the_run() -> None:
+    board = board_with("A")
+    board.announce(said("A", PhoneState.NOT_READY), 0.0)
+    board.announce(said("A").model_copy(update={"product_type": "iPhone12,8"}), 1.0)
+    assert board.assign(1.0) == []

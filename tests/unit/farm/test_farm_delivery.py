@@ -14,7 +14,7 @@ from harness.core.record import TrialRecord
 from harness.core.standing import Kept
 from harness.farm import wire
 from harness.farm.delivery import ASIDE_FOLDER, Courier, NotTaken, files_of
-from harness.farm.file_store import check_file_store
+from harness.farm.file_store import check_file_store, put
 from harness.farm.link import HubUnreachable, Link
 from harness.farm.spool import host_word, is_delivered, phone_key
 from harness.store.database import ResultStore
@@ -193,6 +193,15 @@ async def test_a_file_store_that_takes_nothing_keeps_the_record_here(store: Resu
         await courier.deliver(record)
     assert hub.delivered == []
     assert not is_delivered(store, record.trial_id)
+
+
+def test_a_password_of_the_file_store_stays_here(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("")
+    with pytest.raises(HarnessError, match="took no files") as refused:
+        put("gopher://ann:secret@nowhere/loads", [(path, "file")])
+    assert "secret" not in str(refused.value)
+    assert "//…@nowhere/loads" in str(refused.value)
 
 
 @pytest.mark.parametrize("url", ["/srv/loads", "nowhere", "gopher://old/files", "file:// a", ""])

@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+from harness.core.errors import HarnessError
+from harness.farm import fetched as fetched_module
 from harness.farm.fetched import BrokenFile, fetched
 from harness.farm.link import HubUnreachable, Link
 from harness.farm.wire import FetchedChunk, FileRef, FileUse
@@ -84,3 +86,11 @@ async def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None
         await get(hub, tmp_path / "files", name)
     assert hub.offsets == []
     assert not (tmp_path / "files").exists()
+
+
+async def test_a_disk_is_not_filled_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = HubAtHand()
+    monkeypatch.setattr(fetched_module, "DISK_RESERVE_BYTES", 2**62)
+    with pytest.raises(HarnessError, match="this host's disk"):
+        await get(hub, tmp_path)
+    assert hub.offsets == []
