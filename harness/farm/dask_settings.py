@@ -14,8 +14,10 @@ from distributed import Security
 from harness.farm.address import Certificates, FarmAddress
 from harness.farm.listening import guard_listeners
 
-WORKER_TTL_S = 6
-"""A worker that the scheduler has not heard of for so long is lost: frozen, or behind a cut link."""
+WORKER_TTL_S = 10
+"""A worker that the scheduler has not heard of for so long is lost: frozen, or behind a cut link.
+
+Dask wants no less of 11 workers and more. Shorter, a hub whose machine is busy takes living phones for lost."""
 COMM_TIMEOUT_S = 15
 """A connection that moves nothing for so long is cut; Linux and Dask want no less than 12."""
 CONNECT_TIMEOUT_S = 5

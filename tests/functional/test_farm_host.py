@@ -142,7 +142,7 @@ async def test_a_process_that_froze_goes_on_and_delivers(bench: Bench, tmp_path:
         hub.give(hub.job(LONG))
         await hub.until(lambda: any(said.doing == "hold" for said in hub.said[before:]))
         os.kill(phone.pid, signal.SIGSTOP)
-        # the hub gives it up: Dask cuts its connection after 6 s without a word
+        # the hub gives it up: Dask cuts its connection after 10 s without a word
         await hub.until(lambda: not hub.workers)
         frozen = len(hub.said)
         os.kill(phone.pid, signal.SIGCONT)

@@ -162,12 +162,13 @@ async def test_a_lost_worker_costs_an_attempt_and_its_late_record_does_not_count
 @pytest.mark.anyio
 async def test_a_phone_whose_worker_has_not_come_is_given_nothing_until_it_has(tmp_path: Path) -> None:
     async with a_hub(tmp_path / "results") as hub, fake_phones(hub.address, None, tmp_path) as (phone,):
-        await phone.announce(worker="tcp://127.0.0.1:1")
-        (view,) = (await phone.link.ask("status", wire.Nothing(), wire.Status)).phones
-        assert (view.state, view.note) == ("not_ready", "not connected for trials yet")
-        hub.coordinator.phones.worker_came("tcp://127.0.0.1:1")
         board, clock = hub.coordinator.board, hub.coordinator.clock
-        await until(lambda: board.state_word(phone.name, clock.now_s()) == "free")
+        said = phone.announcement(phone="another@bench", udid="another", worker="tcp://127.0.0.1:1")
+        await phone.link.ask("announce", said, wire.Orders)
+        assert board.phones["another@bench"].said.note == "not connected for trials yet"
+        assert board.state_word("another@bench", clock.now_s()) == "not_ready"
+        hub.coordinator.phones.worker_came("tcp://127.0.0.1:1")
+        await until(lambda: board.state_word("another@bench", clock.now_s()) == "free")
 
 
 @pytest.mark.anyio

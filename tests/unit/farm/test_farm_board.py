@@ -462,3 +462,13 @@ def test_a_phone_that_turns_out_to_be_of_another_class_leaves_the_run() -> None:
     board.announce(said("A", PhoneState.NOT_READY), 0.0)
     board.announce(said("A").model_copy(update={"product_type": "iPhone12,8"}), 1.0)
     assert board.assign(1.0) == []
+
+
+def test_a_phone_that_is_out_is_left_alone_while_somebody_has_it() -> None:
+    board = Board()
+    board.restore(Mark("A", out="three trials in a row"))
+    board.announce(said("A"), 0.0)
+    board.reserve("A", 10.0, "me", "mends it")
+    assert not board.orders("A", 0.0).examine
+    board.reserve("A", None, "me")
+    assert board.orders("A", 0.0).examine
