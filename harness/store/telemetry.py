@@ -242,21 +242,26 @@ def _table(path: Path) -> pa.Table:
             rows = file.metadata.num_rows
             if rows > MAX_READINGS:
                 raise StoreError(f"{path}: has {rows} readings; more than {MAX_READINGS} are none of a trial")
+            # before its columns are unpacked: others' columns may be of any size
+            _check_columns(path, file.schema_arrow)
             # a trial's readings are too few for threads to be worth their start
             table = file.read(use_threads=False)
     except FileNotFoundError as error:
         raise StoreError(f"{path}: there is no such telemetry file") from error
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{path}: not a readable Parquet file ({error})") from error
-    names = table.schema.names
-    if names != [name for name in READING_COLUMNS if name in names] or not _FIRST_COLUMNS.issubset(names):
-        raise StoreError(f"{path}: has the columns {names}; another version of the harness wrote it")
-    if strange := [field for field in table.schema if not _is_ours(field)]:
-        types = ", ".join(f"{field.name}: {field.type}" for field in strange)
-        raise StoreError(f"{path}: has columns of other types ({types}); another program wrote it")
     if unknown := [name for name in _NEVER_NULL if table.column(name).null_count]:
         raise StoreError(f"{path}: has readings without {' and '.join(unknown)}; another program wrote it")
     return table
+
+
+def _check_columns(path: Path, schema: pa.Schema) -> None:
+    names = schema.names
+    if names != [name for name in READING_COLUMNS if name in names] or not _FIRST_COLUMNS.issubset(names):
+        raise StoreError(f"{path}: has the columns {names}; another version of the harness wrote it")
+    if strange := [field for field in schema if not _is_ours(field)]:
+        types = ", ".join(f"{field.name}: {field.type}" for field in strange)
+        raise StoreError(f"{path}: has columns of other types ({types}); another program wrote it")
 
 
 def _is_ours(field: pa.Field[Any]) -> bool:
