@@ -57,7 +57,9 @@ def two_phones(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningP
 
 
 def begin_pytest(*arguments: str, folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "turns.toml", *arguments]
+    # the other plugins of our developers only take time
+    plain = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", *plain, "turns.toml", *arguments]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

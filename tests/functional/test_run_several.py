@@ -76,22 +76,6 @@ def _counting(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("own_locks")
-def test_phones_of_one_word_share_the_trials_and_each_is_run_once(tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    (told,) = _run(_suite(tmp_path), results, "--device", "virtual", "--phones", "2")
-    assert (told["state"], told["not_run"], told["target"]) == ("done", [], "virtual:iphone-16-pro")
-    assert Counter(trial["ordinal"] for trial in _counting(told)) == Counter([1, 2, 3, 4])
-    assert len({trial["device_udid"] for trial in told["trials"]}) == 2
-    assert Path(told["run_page"]).is_file()
-    with ResultStore.open_existing(results) as store:
-        frame = store.frame(run_id=told["run_id"])
-        assert len(counted(frame)) == 4
-        assert all(store.telemetry_path(trial_id).is_file() for trial_id in frame["trial_id"])
-    # what was on its way is gone, and so is the way
-    assert not (results / ".farm-spool").exists()
-
-
-@pytest.mark.usefixtures("own_locks")
 def test_a_word_that_stands_there_twice_is_two_phones_with_a_run_each(tmp_path: Path) -> None:
     told = _run(_suite(tmp_path), tmp_path / "results", "--device", "virtual", "--device", "virtual")
     assert [len(_counting(run)) for run in told] == [4, 4]
@@ -101,7 +85,7 @@ def test_a_word_that_stands_there_twice_is_two_phones_with_a_run_each(tmp_path: 
 
 
 @pytest.mark.usefixtures("own_locks")
-def test_what_was_interrupted_goes_on_with_resume(tmp_path: Path) -> None:
+def test_phones_of_one_word_share_the_trials_and_what_was_interrupted_goes_on(tmp_path: Path) -> None:
     suite, results = _suite(tmp_path, hold_ms=2000), tmp_path / "results"
     words = ("--device", "virtual", "--phones", "2")
     process = subprocess.Popen(
@@ -122,12 +106,18 @@ def test_what_was_interrupted_goes_on_with_resume(tmp_path: Path) -> None:
         before = {record.trial_id for record in store.trials() if not record.cut_short}
     assert before
     (told,) = _run(suite, results, *words, "--resume")
-    assert told["run_id"] == run_id
+    assert (told["run_id"], told["state"], told["not_run"]) == (run_id, "done", [])
+    assert told["target"] == "virtual:iphone-16-pro"
+    assert len({trial["device_udid"] for trial in told["trials"]}) >= 2
+    assert Path(told["run_page"]).is_file()
     with ResultStore.open_existing(results) as store:
         frame = counted(store.frame(run_id=run_id))
         assert sorted(frame["ordinal"]) == [1, 2, 3, 4]
         assert before <= set(frame["trial_id"])
         assert not frame["cut_short"].any()
+        assert all(store.telemetry_path(trial_id).is_file() for trial_id in frame["trial_id"])
+    # what was on its way is gone, and so is the way
+    assert not (results / ".farm-spool").exists()
 
 
 def _listed(
