@@ -19,7 +19,7 @@ from harness.cli.console import print_json, print_table, talk
 from harness.cli.farm_display import FarmDisplay
 from harness.cli.run_display import RunDisplay
 from harness.core.outcome import Outcome
-from harness.core.standing import GivenUpBy
+from harness.core.standing import GivenUpBy, RunStanding
 from harness.core.text import printable
 from harness.report.farm_table import one_line, plan_line, rough_text
 
@@ -197,7 +197,7 @@ def exit_code(result: FarmResult) -> int:
         _tell_given_up(result)
         lost = any(one.by is GivenUpBy.LOST for one in result.given_up)
         code = max(code, exits.DEVICE if lost else exits.MODEL_FAILED)
-    if result.view.state == "cancelled":
+    if result.view.state == RunStanding.CANCELLED:
         talk(f"run {result.view.run_id} was cancelled: {result.view.done} of {result.view.total} trials have been run")
         code = max(code, exits.MODEL_FAILED)
     if result.replaced:

@@ -17,6 +17,7 @@ from harness.cli import exits
 from harness.cli.console import print_json, print_table, talk
 from harness.cli.farm_display import picture
 from harness.cli.flags import CertsFolder, HubText, hub_of
+from harness.core.standing import RunStanding
 from harness.core.text import printable
 from harness.report.farm_table import (
     PHONE_EXPENDABLE,
@@ -101,7 +102,7 @@ def head(told: Status) -> str:
         name = state_text(phone)
         states[name] = states.get(name, 0) + 1
     by_state = ", ".join(f"{count} {state}" for state, count in sorted(states.items(), key=lambda item: -item[1]))
-    active = [run for run in told.runs if run.state == "active"]
+    active = [run for run in told.runs if run.state == RunStanding.ACTIVE]
     phones = f"{len(told.phones)} {'phone' if len(told.phones) == 1 else 'phones'}"
     waiting = sum(run.waiting for run in active)
     wait = f"{waiting} {'trial waits' if waiting == 1 else 'trials wait'}"
@@ -147,7 +148,7 @@ async def _watch(link: Link, *, as_json: bool) -> None:
 
 
 def _picture(told: Status, width: int, trouble: str = "") -> RenderableType:
-    active = [run for run in told.runs if run.state == "active"]
+    active = [run for run in told.runs if run.state == RunStanding.ACTIVE]
     parts: list[RenderableType] = [Text(printable(trouble), style="red")] if trouble else []
     parts += [Text(printable(head(told))), picture(active, told.phones, width)]
     failures = failure_lines(told.failures[:MAX_FAILURES_WATCHED])

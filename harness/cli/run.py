@@ -26,7 +26,7 @@ from harness.cli.flags import (
     given_flags,
     hub_of,
 )
-from harness.cli.run_display import RunDisplay
+from harness.cli.run_display import RunDisplay, draw_run
 from harness.core.errors import UsageError
 from harness.core.judgement import ConfirmationResult
 from harness.core.outcome import Outcome
@@ -194,9 +194,13 @@ def _run_alone(
     suite: Suite, phone: DeviceWord, results: Results, options: RunOptions, *, resume: bool, as_json: bool
 ) -> tuple[int, list[dict[str, object]]]:
     try:
-        result, drawn = _run_on(suite, phone, results, options, resume=resume)
-        if not as_json and drawn is not None:
+        result = _run_on(suite, phone, results, options, resume=resume)
+        if not result.counted:
+            return _exit_code(result), [_for_machines(result, None)]
+        if not as_json:
             _print_summary(results, result)
+        drawn = draw_run(results, result.run_id)
+        if not as_json:
             talk(f"this run alone: {drawn.run_page}")
             typer.echo(f"report: {drawn.index}")
         return _exit_code(result), [_for_machines(result, drawn)]
@@ -229,21 +233,11 @@ def _confirm_and_tell(
     return exits.MODEL_FAILED if real else 0
 
 
-def _run_on(
-    suite: Suite, phone: DeviceWord, results: Results, options: RunOptions, *, resume: bool
-) -> tuple[RunResult, Drawn | None]:
-    """The suite on one phone, and the pages that tell of it; None where nothing was run that counts."""
+def _run_on(suite: Suite, phone: DeviceWord, results: Results, options: RunOptions, *, resume: bool) -> RunResult:
     from harness.bench.conductor import run_suite
-    from harness.report.run_pages import draw_after_run
 
     with RunDisplay() as display:
-        result = asyncio.run(run_suite(suite, phone, results, display, options, resume=resume))
-        if not result.counted:
-            return result, None
-        display.step("draw the report", 0, 1)
-        drawn = draw_after_run(results, result.run_id)
-        display.step("draw the report", 1, 1)
-    return result, drawn
+        return asyncio.run(run_suite(suite, phone, results, display, options, resume=resume))
 
 
 def _confirm(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -16,6 +16,10 @@ from harness.core.outcome import EMULATED_GPU
 from harness.core.record import TrialRecord
 from harness.core.units import BYTES_PER_UNIT, ByteCount
 from harness.report.end_words import end_text
+from harness.store.address import Results
+
+if TYPE_CHECKING:
+    from harness.report.run_pages import Drawn
 
 
 def describe(record: TrialRecord) -> str:
@@ -93,3 +97,14 @@ class RunDisplay(Listener):
 
     def salvaged(self, record: TrialRecord) -> None:
         talk(f"closed a trial of an earlier run: {record.case}#{record.ordinal}: {record.reason}")
+
+
+def draw_run(results: Results, run_id: str) -> Drawn:
+    """Draws the pages that tell of a run that has ended, and shows that it does."""
+    from harness.report.run_pages import draw_after_run
+
+    with RunDisplay() as display:
+        display.step("draw the report", 0, 1)
+        drawn = draw_after_run(results, run_id)
+        display.step("draw the report", 1, 1)
+    return drawn

@@ -13,7 +13,7 @@ import typer
 from harness.cli import exits
 from harness.cli.console import talk
 from harness.cli.farm_run import exit_code, follow_to_the_end, for_machines, print_summary, submitted_line
-from harness.cli.run_display import RunDisplay
+from harness.cli.run_display import RunDisplay, draw_run
 from harness.core.errors import DeviceError
 from harness.core.phone import DeviceWord, Virtual
 from harness.store.address import Results, address_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from harness.farm.local import LocalFarm
     from harness.farm.local_phones import Share
     from harness.farm.wire import RunView
-    from harness.report.run_pages import Drawn
 
 
 @dataclass
@@ -65,10 +64,13 @@ def run_several(several: Several) -> tuple[int, list[dict[str, object]]]:
         )
         return exits.INTERRUPTED, []
     code, told = 0, []
+    if not several.as_json:
+        for result in results:
+            if result.counted:
+                _print(several, result)
     for result in results:
-        drawn = _draw(several, result)
+        drawn = draw_run(several.results, result.view.run_id) if result.counted else None
         if not several.as_json and drawn is not None:
-            _print(several, result)
             talk(f"this run alone: {drawn.run_page}")
         told.append(for_machines(result, drawn))
         code = max(code, exit_code(result))
@@ -163,18 +165,6 @@ def _is_there(share: Share, farm: LocalFarm) -> bool:
     if isinstance(share.word, Virtual):
         return True
     return any(share.phone_of(phone.phone) is not None for phone in farm.phones)
-
-
-def _draw(several: Several, result: FarmResult) -> Drawn | None:
-    if not result.counted:
-        return None
-    from harness.report.run_pages import draw_after_run
-
-    with RunDisplay() as display:
-        display.step("draw the report", 0, 1)
-        drawn = draw_after_run(several.results, result.view.run_id)
-        display.step("draw the report", 1, 1)
-    return drawn
 
 
 def _print(several: Several, result: FarmResult) -> None:

@@ -21,6 +21,7 @@ from harness.farm.board_phones import standing_word
 from harness.farm.board_roster import Roster
 from harness.farm.board_runs import RunOnBoard, TrialOnBoard
 from harness.farm.board_words import (
+    CANCELLED,
     Assignment,
     BoardEvent,
     BoardRun,
@@ -143,7 +144,7 @@ class Board:
     def cancel(self, run_id: str, by: str = "") -> None:
         """Its waiting trials are given up; those under way end, and are not repeated."""
         run = self._runs[run_id]
-        run.cancelled = f"cancelled by {by}" if by else "cancelled"
+        run.cancelled = f"{CANCELLED} by {by}" if by else CANCELLED
         for trial in run.trials.values():
             if trial.state is TrialStanding.WAITING:
                 self._attempts.give_up(run, trial, run.cancelled, GivenUpBy.CANCELLED)

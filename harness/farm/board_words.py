@@ -13,6 +13,8 @@ from harness.farm.wire import Announcement, JobId
 
 STRIKES = 3
 """So many trials in a row that a phone spoilt take it out."""
+CANCELLED = "cancelled"
+"""Begins the reason of trials that nobody wanted any more."""
 
 
 @dataclass(frozen=True)

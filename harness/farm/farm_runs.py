@@ -8,14 +8,12 @@ from datetime import datetime
 from functools import cached_property
 
 from harness.core.errors import UsageError
+from harness.core.record import TrialState
 from harness.core.standing import GivenUpBy, TrialStanding
-from harness.farm.board_words import BoardRun, Target
+from harness.farm.board_words import CANCELLED, BoardRun, Target
 from harness.farm.submissions import KnownOfSuite, SubmittedSuite, TrialKey, known_of, nothing_known, read
 from harness.farm.wire import JobId, JobOptions, TrialJob, Unintelligible
 from harness.store.farm_ledger import FarmLedger, LedgerRun, LedgerTrial
-
-CANCELLED = "cancelled"
-"""Begins the reason of trials that nobody wanted any more."""
 
 
 @dataclass
@@ -111,7 +109,7 @@ def _known(ledger: FarmLedger, run: LedgerRun, submitted: SubmittedSuite) -> Kno
     """By what the run has itself done; no phone has been heard of yet."""
     if (of_class := Target(run.target).of_class) is not None:
         return known_of(ledger.store, submitted, *of_class)
-    ids = ledger.store.trial_ids(run_id=run.run_id, state="done")
+    ids = ledger.store.trial_ids(run_id=run.run_id, state=TrialState.DONE.value)
     if not ids:
         return nothing_known(submitted)
     newest = ledger.store.trials(trial_id=ids[-1])[0]

@@ -18,6 +18,7 @@ from harness import __version__
 from harness.bench.kept_suites import keep_suite
 from harness.bench.trial import new_id
 from harness.core.errors import HarnessError, UsageError
+from harness.core.record import TrialState
 from harness.core.standing import GivenUpBy, Kept, RunStanding, TrialStanding
 from harness.farm.blobs import Blobs
 from harness.farm.board_words import Target
@@ -301,7 +302,7 @@ class Operations:
         return await asyncio.to_thread(self._read_records, asked)
 
     def _read_records(self, asked: RecordsRequest) -> Records:
-        ids = self._store.trial_ids(run_id=asked.run_id, state="done")
+        ids = self._store.trial_ids(run_id=asked.run_id, state=TrialState.DONE.value)
         begin = bisect.bisect_right(ids, asked.after)
         page = ids[begin : begin + RECORDS_IN_ANSWER]
         records = self._store.trials(trial_id=page) if page else []

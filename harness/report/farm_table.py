@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from harness.core.standing import RunStanding
 from harness.core.text import MISSING
 from harness.report.fitting import GAP, cropped, fitting, longest
 
@@ -259,7 +260,7 @@ def run_rows(runs: Iterable[Run]) -> list[tuple[str, ...]]:
             str(run.given_up) if run.given_up else "",
             rough_text(run.planned_s),
             rough_text(run.took_s),
-            rough_text(run.left_s) if run.state == "active" else MISSING,
+            rough_text(run.left_s) if run.state == RunStanding.ACTIVE else MISSING,
         )
         for run in runs
     ]
@@ -296,7 +297,7 @@ def run_line(run: Run) -> str:
         parts.append(f"{run.running} running")
     if run.given_up:
         parts.append(f"{run.given_up} given up")
-    if run.state == "active":
+    if run.state == RunStanding.ACTIVE:
         parts.append("end not known yet" if run.left_s is None else f"about {rough_text(run.left_s)} left")
     else:
         parts.append(run.state)
