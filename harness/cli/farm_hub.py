@@ -31,7 +31,7 @@ def hub(
         certificates = certificates_in(certs if certs is not None else default_certs_folder())
         _tell_problems(certificates.certificate.parent)
 
-    from harness.farm.hub import EVERYWHERE, HubOptions, serve
+    from harness.farm.hub.hub import EVERYWHERE, HubOptions, serve
 
     def ready(text: str) -> None:
         sys.stdout.write(f"{text}\n")

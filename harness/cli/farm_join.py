@@ -16,7 +16,7 @@ from harness.cli.flags import Runners, TransportName
 if TYPE_CHECKING:
     from harness.core.phone import DeviceWord
     from harness.farm.address import Certificates, FarmAddress
-    from harness.farm.join import HostOptions
+    from harness.farm.host.join import HostOptions
 
 STALL_LIMIT_S = 60.0
 
@@ -68,9 +68,9 @@ def join(
     """
     from harness.device.combined import parse_transport
     from harness.farm.address import certificates_in, default_certs_folder, parse_address
-    from harness.farm.file_store import check_file_store
-    from harness.farm.join import HostOptions, parse_words
-    from harness.farm.usb_cycle import parse_usb_cycle
+    from harness.farm.host.file_store import check_file_store
+    from harness.farm.host.join import HostOptions, parse_words
+    from harness.farm.host.usb_cycle import parse_usb_cycle
 
     address = parse_address(hub, "HUB")
     words = parse_words(device or ["all"])
@@ -92,7 +92,7 @@ def join(
 async def _join(
     address: FarmAddress, certificates: Certificates | None, words: list[DeviceWord], options: HostOptions
 ) -> int:
-    from harness.farm.join import open_host
+    from harness.farm.host.join import open_host
 
     loop = asyncio.get_running_loop()
     asked, again = asyncio.Event(), asyncio.Event()

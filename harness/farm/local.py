@@ -20,11 +20,11 @@ from harness.core.phone import DeviceWord, PhoneKind, Virtual
 from harness.core.standing import RunStanding
 from harness.device.lease import Tell
 from harness.farm.address import FarmAddress
-from harness.farm.board_words import Target, said_word, same_udid
+from harness.farm.board.words import Target, said_word, same_udid
 from harness.farm.certs import ephemeral
 from harness.farm.client import News
-from harness.farm.hub import Hub, HubOptions, open_hub
-from harness.farm.join import Host, HostOptions, open_host
+from harness.farm.host.join import Host, HostOptions, open_host
+from harness.farm.hub.hub import Hub, HubOptions, open_hub
 from harness.farm.link import Link, open_link
 from harness.farm.local_phones import Share
 from harness.farm.wire import Nothing, PhoneView, RunView, Status

@@ -12,7 +12,7 @@ from harness.device.errors import PhoneNotFound, StepError
 from harness.device.lease import Tell, phone_lock, who_holds
 from harness.device.listing import ListedPhone, list_phones
 from harness.device.registry import USB, none_on_a_cable
-from harness.farm.board_words import both_kinds, class_text, same_udid
+from harness.farm.board.words import both_kinds, class_text, same_udid
 
 MAX_PHONES = 64
 """At once on one machine."""

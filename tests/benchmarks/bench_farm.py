@@ -48,7 +48,7 @@ hold_ms = 0
 CASES = 2
 HUB, JOIN, PHONE_PROCESS, VIRTUAL, APPS = "hub", "join", "phone process", "virtual phone", "its apps"
 _MARKS = {
-    PHONE_PROCESS: "harness.farm.phone_process",
+    PHONE_PROCESS: "harness.farm.host.phone_process",
     VIRTUAL: "-m harness.virtual --",
     HUB: "farm hub",
     JOIN: "farm join",

@@ -35,9 +35,9 @@ from itertools import count
 from typing import ParamSpec, TypeVar
 
 from harness.core.outcome import Family
-from harness.farm.board import Board
-from harness.farm.board_words import BoardRun, BoardTrial, Taken, Target
-from harness.farm.forecast import ends_in_s
+from harness.farm.board.board import Board
+from harness.farm.board.forecast import ends_in_s
+from harness.farm.board.words import BoardRun, BoardTrial, Taken, Target
 from harness.farm.wire import Announcement, JobEnd, JobId, JobReport, PhoneState
 
 CLASSES = 8

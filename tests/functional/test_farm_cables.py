@@ -12,9 +12,9 @@ import pytest
 
 from harness.core.phone import AnyAttached
 from harness.device.lease import FOLDER_VARIABLE, LockFolder, who_holds
-from harness.farm import join as join_module
 from harness.farm import wire
-from harness.farm.join import HostOptions, open_host
+from harness.farm.host import join as join_module
+from harness.farm.host.join import HostOptions, open_host
 from harness.store.database import ResultStore
 from harness.virtual.running import RunningPhone
 from tests.farm_network import harness

@@ -15,7 +15,7 @@ from harness.cli.main import entry
 from harness.core.errors import UsageError
 from harness.farm.address import Certificates, FarmAddress, certificates_in
 from harness.farm.certs import CA_KEY_NAME, ephemeral, issue, make_ca, show
-from harness.farm.hub import HubOptions, open_hub
+from harness.farm.hub.hub import HubOptions, open_hub
 from harness.farm.link import HubUnreachable, open_link
 from harness.farm.wire import Hello, Nothing
 

@@ -13,7 +13,7 @@ import pytest
 
 from harness.core.phone import Virtual
 from harness.farm import wire
-from harness.farm.join import Host, HostOptions, open_host
+from harness.farm.host.join import Host, HostOptions, open_host
 from harness.store.database import ResultStore
 from harness.store.deliveries import undelivered
 from harness.store.telemetry import SPOOL_SUFFIX

@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 from harness.cli.devices_reserve import release
 from harness.core.errors import HarnessError, UsageError
 from harness.core.standing import Kept, TrialStanding
-from harness.farm import intake as intake_module
-from harness.farm import operations, wire
+from harness.farm import wire
 from harness.farm.address import FarmAddress, parse_address
-from harness.farm.blobs import Arrivals, Blobs, remove_old
-from harness.farm.board_words import Assignment
-from harness.farm.hub import Hub, HubOptions, open_hub
-from harness.farm.intake import Intake, check_name
+from harness.farm.board.words import Assignment
+from harness.farm.hub import intake as intake_module
+from harness.farm.hub import operations
+from harness.farm.hub.blobs import Arrivals, Blobs, remove_old
+from harness.farm.hub.hub import Hub, HubOptions, open_hub
+from harness.farm.hub.intake import Intake, check_name
 from harness.farm.link import PREFIX, Link
 from harness.store.cleaning import remove_leftovers
 from harness.store.database import ResultStore

@@ -14,7 +14,7 @@ import pytest
 from harness.farm import listening
 from harness.farm.address import Certificates, FarmAddress
 from harness.farm.certs import ephemeral
-from harness.farm.hub import Hub, HubOptions, open_hub
+from harness.farm.hub.hub import Hub, HubOptions, open_hub
 from harness.farm.link import Link, open_link
 from harness.farm.wire import Nothing, Status
 

@@ -8,9 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from harness.core.outcome import Outcome
 from harness.core.standing import TrialStanding
-from harness.farm.board import Board
-from harness.farm.board_words import BoardRun, BoardTrial, Mark, Taken, Target
-from harness.farm.forecast import ends_in_s
+from harness.farm.board.board import Board
+from harness.farm.board.forecast import ends_in_s
+from harness.farm.board.words import BoardRun, BoardTrial, Mark, Taken, Target
 from harness.farm.wire import Announcement, JobEnd, JobId, JobReport, PhoneState
 
 PHONES = ("A", "B", "C")

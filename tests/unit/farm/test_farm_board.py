@@ -7,12 +7,12 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.outcome import Family
 from harness.core.standing import GivenUpBy, TrialStanding
-from harness.farm import board_roster
-from harness.farm.board import RECORD_GRACE_S, RESTART_GRACE_S, START_GRACE_S, Board
-from harness.farm.board_roster import ASK_AGAIN_S, NOT_HAD_PAUSE_S, SILENT_S
-from harness.farm.board_words import Assignment, BoardRun, BoardTrial, Mark, Taken, Target
-from harness.farm.forecast import ends_in_s
-from harness.farm.placement import RunQueue, Waiting
+from harness.farm.board import roster as board_roster
+from harness.farm.board.board import RECORD_GRACE_S, RESTART_GRACE_S, START_GRACE_S, Board
+from harness.farm.board.forecast import ends_in_s
+from harness.farm.board.placement import RunQueue, Waiting
+from harness.farm.board.roster import ASK_AGAIN_S, NOT_HAD_PAUSE_S, SILENT_S
+from harness.farm.board.words import Assignment, BoardRun, BoardTrial, Mark, Taken, Target
 from harness.farm.wire import Announcement, JobEnd, JobId, JobReport, PhoneState
 
 CLASS = Target("class:iPhone17,1")

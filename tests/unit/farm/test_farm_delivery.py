@@ -13,10 +13,10 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.record import TrialRecord
 from harness.core.standing import Kept
 from harness.farm import wire
-from harness.farm.delivery import ASIDE_FOLDER, Courier, NotTaken, files_of
-from harness.farm.file_store import check_file_store, put
+from harness.farm.host.delivery import ASIDE_FOLDER, Courier, NotTaken, files_of
+from harness.farm.host.file_store import check_file_store, put
+from harness.farm.host.spool import host_word, is_delivered, phone_key
 from harness.farm.link import HubUnreachable, Link
-from harness.farm.spool import host_word, is_delivered, phone_key
 from harness.store.database import ResultStore
 from tests.store_records import a_record
 

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.farm import fetched as fetched_module
-from harness.farm.fetched import BrokenFile, fetched
+from harness.farm.host import fetched as fetched_module
+from harness.farm.host.fetched import BrokenFile, fetched
 from harness.farm.link import HubUnreachable, Link
 from harness.farm.wire import FetchedChunk, FileRef, FileUse
 

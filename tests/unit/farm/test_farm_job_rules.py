@@ -10,7 +10,7 @@ import pytest
 from harness.bench.plan import plan_trials
 from harness.bench.run_options import PreflightMode
 from harness.bench.suite import read_suite
-from harness.farm.job_rules import Refused, read_job, turn_of
+from harness.farm.host.job_rules import Refused, read_job, turn_of
 from harness.farm.wire import FileRef, FileUse, JobId, JobOptions, TrialJob
 
 SUITE = """

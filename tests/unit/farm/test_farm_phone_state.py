@@ -12,7 +12,7 @@ from harness.bench.plan import plan_trials
 from harness.bench.suite import read_suite
 from harness.core.errors import UsageError
 from harness.core.phone import ByUdid, PhoneFacts, PhoneKind
-from harness.farm.phone_state import Standing
+from harness.farm.host.phone_state import Standing
 from harness.farm.wire import Announcement
 from tests.kept_trials import a_trial
 

@@ -13,7 +13,7 @@ from harness.core.errors import DeviceError, UsageError
 from harness.device.lease import LockFolder
 from harness.farm.address import certificates_in
 from harness.farm.certs import ephemeral
-from harness.farm.usb_cycle import filled_in
+from harness.farm.host.usb_cycle import filled_in
 
 
 @pytest.fixture

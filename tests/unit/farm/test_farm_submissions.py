@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.telemetry import HostStep
-from harness.farm.submissions import PUSH_BYTES_PER_S, board_trials, known_of, read
+from harness.farm.hub.submissions import PUSH_BYTES_PER_S, board_trials, known_of, read
 from harness.farm.wire import JobOptions
 from harness.store.database import ResultStore
 from tests.kept_trials import a_trial, keep_one

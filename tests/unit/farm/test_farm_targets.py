@@ -8,8 +8,8 @@ import pytest
 
 from harness.bench.suite import Suite, read_suite
 from harness.core.errors import UsageError
-from harness.farm.board_words import Target
-from harness.farm.submissions import notes_on, targets_of
+from harness.farm.board.words import Target
+from harness.farm.hub.submissions import notes_on, targets_of
 from harness.farm.wire import Announcement, PhoneState, Submission
 
 TEXT = '[[models]]\nname = "tiny"\nsynth = "tiny"\n'

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import DeviceError, UsageError
-from harness.farm import usb_cycle
-from harness.farm.usb_cycle import cycle_port, filled_in, parse_usb_cycle
+from harness.farm.host import usb_cycle
+from harness.farm.host.usb_cycle import cycle_port, filled_in, parse_usb_cycle
 
 UDID = "00008140-001A2B3C4D5E6F70"
 

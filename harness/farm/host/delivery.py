@@ -18,8 +18,8 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.record import TrialRecord
 from harness.core.standing import Kept
 from harness.device.lease import HostLock, LockFolder
+from harness.farm.host.spool import BATCH, is_delivered, phone_key
 from harness.farm.link import HubUnreachable, Link
-from harness.farm.spool import BATCH, is_delivered, phone_key
 from harness.farm.trial_files import MAX_FILE_BYTES, MAX_TRIAL_BYTES, MAX_TRIAL_FILES, TELEMETRY, is_file_name
 from harness.farm.wire import (
     MAX_CHUNK_BYTES,
@@ -144,7 +144,7 @@ class Courier:
         raise NotTaken("the hub keeps asking for files that it was sent; it is tried again")
 
     def _put_elsewhere(self, record: TrialRecord, files: list[OutgoingFile]) -> None:
-        from harness.farm.file_store import put
+        from harness.farm.host.file_store import put
 
         telemetry = self._store.telemetry_path(record.trial_id).relative_to(self._store.folder).as_posix()
         artifacts = f"artifacts/{record.trial_id}"

@@ -20,14 +20,14 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from harness.core.errors import HarnessError
 from harness.farm.address import Certificates, FarmAddress
-from harness.farm.blobs import Arrivals, Blobs
-from harness.farm.board_desk import BoardDesk, Tell
-from harness.farm.coordinator import Coordinator
 from harness.farm.dask_settings import NO_DASHBOARD, PHONE_RESOURCE, security_of, set_dask
-from harness.farm.intake import Intake
+from harness.farm.hub.blobs import Arrivals, Blobs
+from harness.farm.hub.coordinator import Coordinator
+from harness.farm.hub.desk import BoardDesk, Tell
+from harness.farm.hub.intake import Intake
+from harness.farm.hub.operations import Operations
+from harness.farm.hub.phone_calls import PhoneCalls, WorkerAway
 from harness.farm.listening import allow_more_files, close_pages
-from harness.farm.operations import Operations
-from harness.farm.phone_calls import PhoneCalls, WorkerAway
 from harness.farm.tasks import REPORT_TOPIC, run_trial
 from harness.farm.wire import JobId
 from harness.store.address import Results

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from harness.core.standing import TrialStanding
-from harness.farm.board_words import BoardRun, BoardTrial
-from harness.farm.placement import RunQueue, Waiting
+from harness.farm.board.placement import RunQueue, Waiting
+from harness.farm.board.words import BoardRun, BoardTrial
 from harness.farm.wire import JobId
 
 GUESS_S = 60.0

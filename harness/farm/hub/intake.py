@@ -20,7 +20,7 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.phone import PhoneKind
 from harness.core.record import TrialRecord
 from harness.core.units import format_bytes
-from harness.farm.blobs import Arrivals, remove_old
+from harness.farm.hub.blobs import Arrivals, remove_old
 from harness.farm.trial_files import (
     MAX_FILE_BYTES,
     MAX_PARTS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -20,13 +20,12 @@ from harness.bench.trial import new_id
 from harness.core.errors import HarnessError, UsageError
 from harness.core.record import TrialState
 from harness.core.standing import GivenUpBy, Kept, RunStanding, TrialStanding
-from harness.farm.blobs import Blobs
-from harness.farm.board_words import Target
-from harness.farm.coordinator import Coordinator
-from harness.farm.farm_news import phone_view, utc_now
-from harness.farm.intake import Intake
-from harness.farm.link import PREFIX
-from harness.farm.submissions import (
+from harness.farm.board.words import Target
+from harness.farm.hub.blobs import Blobs
+from harness.farm.hub.coordinator import Coordinator
+from harness.farm.hub.intake import Intake
+from harness.farm.hub.news import phone_view, run_view, utc_now
+from harness.farm.hub.submissions import (
     KnownOfSuite,
     SubmittedSuite,
     board_trials,
@@ -35,6 +34,7 @@ from harness.farm.submissions import (
     read,
     targets_of,
 )
+from harness.farm.link import PREFIX
 from harness.farm.wire import (
     MAX_LONG_CHARS,
     MAX_SHORT_CHARS,
@@ -263,13 +263,13 @@ class Operations:
     async def _run_view(self, run_id: str) -> RunView:
         if (active := self._coordinator.runs.get(run_id)) is not None:
             counts = {state.value: count for state, count in self._coordinator.counts(run_id).items()}
-            return _run_view(active.run, counts, self._coordinator.left_s(run_id))
+            return run_view(active.run, counts, self._coordinator.left_s(run_id))
         if run_id not in self._ended:
             run = await asyncio.to_thread(self._ledger.run, run_id)
             if run is None:
                 raise UsageError(f"run {run_id}: the farm knows no such run; `harness farm status` shows the newest")
             counts = (await asyncio.to_thread(self._ledger.counts, [run_id]))[run_id]
-            view = _run_view(run, counts, None)
+            view = run_view(run, counts, None)
             if run.state == RunStanding.ACTIVE:
                 # a run that this version cannot go on with, or one that ends this very moment
                 return view
@@ -358,31 +358,6 @@ class Operations:
         wanted = {ref.sha256 for active in list(self._coordinator.runs.values()) for ref in active.options.files}
         self._blobs.touch(wanted)
         return [*self._intake.tidy(), *self._blobs.tidy()]
-
-
-def _run_view(run: LedgerRun, counts: Mapping[str, int], left_s: float | None) -> RunView:
-    took_s = None
-    if run.ended_at is not None:
-        whole = datetime.fromisoformat(run.ended_at) - datetime.fromisoformat(run.submitted_at)
-        took_s = max(0.0, whole.total_seconds())
-    return RunView(
-        run_id=run.run_id,
-        suite=run.suite,
-        target=run.target,
-        priority=run.priority,
-        by=run.submitted_by,
-        submitted_at=run.submitted_at,
-        state=run.state,
-        ended_at=run.ended_at,
-        total=sum(counts.values()),
-        waiting=counts.get(TrialStanding.WAITING.value, 0),
-        running=counts.get(TrialStanding.RUNNING.value, 0),
-        done=counts.get(TrialStanding.DONE.value, 0),
-        given_up=counts.get(TrialStanding.GIVEN_UP.value, 0),
-        planned_s=run.planned_s,
-        took_s=took_s,
-        left_s=left_s,
-    )
 
 
 def _handler(name: str, asked: type[_Asked], operation: Callable[[_Asked], Awaitable[Wire]]) -> Handler:

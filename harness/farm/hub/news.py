@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
-from harness.farm.board_words import BoardEvent, PhoneStanding
-from harness.farm.wire import MAX_LONG_CHARS, MAX_SHORT_CHARS, FarmEvent, PhoneView
+from harness.core.standing import TrialStanding
+from harness.farm.board.words import BoardEvent, PhoneStanding
+from harness.farm.wire import MAX_LONG_CHARS, MAX_SHORT_CHARS, FarmEvent, PhoneView, RunView
+from harness.store.farm_ledger import LedgerRun
 
 MAX_EVENTS = 50_000
 """That are remembered; of a run that ended long before nobody asks."""
@@ -96,3 +98,29 @@ def _note(phone: PhoneStanding, state: str) -> str:
         "reserved": f"by {phone.reserved_text}" if phone.reserved_by else "",
     }
     return notes.get(state) or phone.said.note
+
+
+def run_view(run: LedgerRun, counts: Mapping[str, int], left_s: float | None) -> RunView:
+    """For people; `counts`: of its trials, by how they stand."""
+    took_s = None
+    if run.ended_at is not None:
+        whole = datetime.fromisoformat(run.ended_at) - datetime.fromisoformat(run.submitted_at)
+        took_s = max(0.0, whole.total_seconds())
+    return RunView(
+        run_id=run.run_id,
+        suite=run.suite,
+        target=run.target,
+        priority=run.priority,
+        by=run.submitted_by,
+        submitted_at=run.submitted_at,
+        state=run.state,
+        ended_at=run.ended_at,
+        total=sum(counts.values()),
+        waiting=counts.get(TrialStanding.WAITING.value, 0),
+        running=counts.get(TrialStanding.RUNNING.value, 0),
+        done=counts.get(TrialStanding.DONE.value, 0),
+        given_up=counts.get(TrialStanding.GIVEN_UP.value, 0),
+        planned_s=run.planned_s,
+        took_s=took_s,
+        left_s=left_s,
+    )

@@ -1,7 +1,7 @@
 """The coordinator: runs begin and end here, trials are given out, and records are taken as what they are to them.
 
 It and the phones' side (`phone_calls.py`) share a board; whatever they decide is in the ledger before it is done
-(`board_desk.py`).
+(`desk.py`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 from harness.core.errors import UsageError
 from harness.core.outcome import Family, Outcome
 from harness.core.standing import Kept, RunStanding, TrialStanding
-from harness.farm.board_desk import BoardDesk
-from harness.farm.board_words import BoardEvent, BoardRun, Taken, Target
-from harness.farm.farm_runs import ActiveRun, restored
-from harness.farm.forecast import KnownEnds, ends_in_s
-from harness.farm.intake import Delivered
-from harness.farm.phone_calls import PhoneCalls
-from harness.farm.submissions import KnownOfSuite, SubmittedSuite, board_trials
+from harness.farm.board.forecast import KnownEnds, ends_in_s
+from harness.farm.board.words import BoardEvent, BoardRun, Taken, Target
+from harness.farm.hub.desk import BoardDesk
+from harness.farm.hub.intake import Delivered
+from harness.farm.hub.phone_calls import PhoneCalls
+from harness.farm.hub.runs import ActiveRun, restored
+from harness.farm.hub.submissions import KnownOfSuite, SubmittedSuite, board_trials
 from harness.farm.wire import JobId
 from harness.report.end_words import end_text
 from harness.store.errors import StoreError

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.core.standing import GivenUpBy, TrialStanding
-from harness.farm.board_roster import Roster
-from harness.farm.board_runs import RunOnBoard, TrialOnBoard
-from harness.farm.board_words import BoardEvent, Change, PhoneStanding
+from harness.farm.board.roster import Roster
+from harness.farm.board.runs import RunOnBoard, TrialOnBoard
+from harness.farm.board.words import BoardEvent, Change, PhoneStanding
 from harness.farm.wire import JobId
 
 

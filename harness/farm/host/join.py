@@ -16,11 +16,11 @@ from harness.device.lease import LockFolder
 from harness.device.listing import Change, PhoneChange, watch_phones
 from harness.device.registry import USB
 from harness.farm.address import Certificates, FarmAddress
-from harness.farm.delivery import Courier
+from harness.farm.host.delivery import Courier
+from harness.farm.host.process_options import ProcessOptions, certificate_paths
+from harness.farm.host.spool import close_abandoned, default_spool, forget_old, host_word
+from harness.farm.host.supervisor import STALL_LIMIT_S, KeptProcess, Supervisor
 from harness.farm.link import HubUnreachable, Link, open_link
-from harness.farm.process_options import ProcessOptions, certificate_paths
-from harness.farm.spool import close_abandoned, default_spool, forget_old, host_word
-from harness.farm.supervisor import STALL_LIMIT_S, KeptProcess, Supervisor
 from harness.farm.wire import Hello, Nothing
 from harness.runner.choice import parse_runner
 from harness.store.database import ResultStore

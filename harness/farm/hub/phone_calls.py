@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.core.errors import HarnessError, UsageError
-from harness.farm.board_desk import BoardDesk
-from harness.farm.board_phones import is_reserved
-from harness.farm.board_words import Assignment, PhoneStanding
+from harness.farm.board.phones import is_reserved
+from harness.farm.board.words import Assignment, PhoneStanding
+from harness.farm.hub.desk import BoardDesk
 from harness.farm.wire import Announcement, JobEnd, JobReport, Orders, PhoneState, Reserve, Reserved, TrialJob
 
 MAX_UNCONNECTED = 10_000

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.core.text import printable
-from harness.farm.process_options import EXIT_USAGE, ProcessOptions
+from harness.farm.host.process_options import EXIT_USAGE, ProcessOptions
 
 STALL_LIMIT_S = 60.0
 """A process that gives no sign of life for so long is killed."""
@@ -154,7 +154,7 @@ class Supervisor:
             process = kept.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "harness.farm.phone_process",
+                "harness.farm.host.phone_process",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=MAX_LINE_BYTES,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from harness.core.errors import HarnessError
-from harness.farm.board_phones import EXAMINE_AGAIN_S, Marks, Suspects, acquit, is_reserved, strike
-from harness.farm.board_runs import RunOnBoard, TrialOnBoard
-from harness.farm.board_words import Mark, PhoneStanding
+from harness.farm.board.phones import EXAMINE_AGAIN_S, Marks, Suspects, acquit, is_reserved, strike
+from harness.farm.board.runs import RunOnBoard, TrialOnBoard
+from harness.farm.board.words import Mark, PhoneStanding
 from harness.farm.wire import Announcement, JobId, Orders, PhoneState
 
 SILENT_S = 20.0

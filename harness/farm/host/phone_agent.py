@@ -31,15 +31,15 @@ from harness.core.record import TrialRecord
 from harness.device.lease import LockBusy, Tell, phone_lock, who_holds
 from harness.device.reservation import PhoneReserved, Reservations
 from harness.farm.dask_settings import NO_DASHBOARD, PHONE_RESOURCE, security_of
-from harness.farm.delivery import Courier, NotTaken
-from harness.farm.fetched import BrokenFile, fetched
-from harness.farm.job_rules import ReadJob, read_job, turn_of
+from harness.farm.host.delivery import Courier, NotTaken
+from harness.farm.host.fetched import BrokenFile, fetched
+from harness.farm.host.job_rules import ReadJob, read_job, turn_of
+from harness.farm.host.phone_state import Standing
+from harness.farm.host.phone_turns import CutOff, NotHad, PhoneThread
+from harness.farm.host.process_options import ProcessOptions
+from harness.farm.host.usb_cycle import BACK_LIMIT_S, cycle_port
 from harness.farm.link import HubUnreachable, Link
 from harness.farm.listening import close_pages
-from harness.farm.phone_state import Standing
-from harness.farm.phone_turns import CutOff, NotHad, PhoneThread
-from harness.farm.process_options import ProcessOptions
-from harness.farm.usb_cycle import BACK_LIMIT_S, cycle_port
 from harness.farm.wire import (
     Examined,
     JobEnd,

@@ -6,10 +6,10 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 
 from harness.core.standing import TrialStanding
-from harness.farm.board import Board
-from harness.farm.board_runs import RunOnBoard
-from harness.farm.board_words import BoardRun, BoardTrial
-from harness.farm.placement import RunQueue
+from harness.farm.board.board import Board
+from harness.farm.board.placement import RunQueue
+from harness.farm.board.runs import RunOnBoard
+from harness.farm.board.words import BoardRun, BoardTrial
 
 EVERY_S = 5.0
 SHARE = 0.02

@@ -20,7 +20,7 @@ from harness.core.record import TrialRecord
 from harness.core.text import printable
 from harness.device.lease import Tell
 from harness.device.usb import root_hub
-from harness.farm.spool import phone_key
+from harness.farm.host.spool import phone_key
 from harness.farm.wire import MAX_MODELS, MAX_SHORT_CHARS, Announcement, JobId, PhoneState
 
 TROUBLE_AT_FIRST_S, TROUBLE_AT_MOST_S = 5.0, 120.0

@@ -20,7 +20,7 @@ from harness.core.errors import UsageError
 from harness.core.phone import AnyAttached, ByUdid, PhoneKind, Virtual, parse_device_word, with_settings
 from harness.core.record import TrialRecord
 from harness.core.record import TrialState as RecordState
-from harness.farm.board_words import (
+from harness.farm.board.words import (
     BoardTrial,
     Target,
     both_kinds,

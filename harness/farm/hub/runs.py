@@ -10,8 +10,8 @@ from functools import cached_property
 from harness.core.errors import UsageError
 from harness.core.record import TrialState
 from harness.core.standing import GivenUpBy, TrialStanding
-from harness.farm.board_words import CANCELLED, BoardRun, Target
-from harness.farm.submissions import KnownOfSuite, SubmittedSuite, TrialKey, known_of, nothing_known, read
+from harness.farm.board.words import CANCELLED, BoardRun, Target
+from harness.farm.hub.submissions import KnownOfSuite, SubmittedSuite, TrialKey, known_of, nothing_known, read
 from harness.farm.wire import JobId, JobOptions, TrialJob, Unintelligible
 from harness.store.farm_ledger import FarmLedger, LedgerRun, LedgerTrial
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.farm.board_words import STRIKES, Mark, PhoneStanding
+from harness.farm.board.words import STRIKES, Mark, PhoneStanding
 from harness.farm.wire import PhoneState
 
 EXAMINE_AGAIN_S = (60.0, 300.0, 900.0)

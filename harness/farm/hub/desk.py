@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from harness.farm.board import Board
-from harness.farm.board_roster import SILENT_S
-from harness.farm.board_words import Change, Mark
-from harness.farm.farm_news import Events
+from harness.farm.board.board import Board
+from harness.farm.board.roster import SILENT_S
+from harness.farm.board.words import Change, Mark
+from harness.farm.hub.news import Events
 from harness.store.errors import StoreError
 from harness.store.farm_ledger import FarmLedger, LedgerPhone, LedgerTrial
 

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping
 
 from harness.core.outcome import Family
 from harness.core.standing import GivenUpBy, TrialStanding
-from harness.farm.board_attempts import Attempts
-from harness.farm.board_phones import standing_word
-from harness.farm.board_roster import Roster
-from harness.farm.board_runs import RunOnBoard, TrialOnBoard
-from harness.farm.board_words import (
+from harness.farm.board.attempts import Attempts
+from harness.farm.board.phones import standing_word
+from harness.farm.board.roster import Roster
+from harness.farm.board.runs import RunOnBoard, TrialOnBoard
+from harness.farm.board.words import (
     CANCELLED,
     Assignment,
     BoardEvent,

@@ -1,4 +1,4 @@
-"""`python -m harness.farm.phone_process`: one phone of a host, in a process of its own.
+"""`python -m harness.farm.host.phone_process`: one phone of a host, in a process of its own.
 
     standing input   one line of options (`ProcessOptions`), then `{"attached": true|false}` lines; its end ends us
     standard output  lines of JSON for the host: {"beat": n}, {"tell": text}, {"phone": who it is}
@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import DeviceError, HarnessError, UsageError
-from harness.farm.process_options import EXIT_USAGE, ProcessOptions
+from harness.farm.host.process_options import EXIT_USAGE, ProcessOptions
 
 if TYPE_CHECKING:
     from harness.core.phone import PhoneFacts
-    from harness.farm.phone_agent import PhoneAgent
-    from harness.farm.phone_state import Standing
-    from harness.farm.phone_turns import PhoneThread
+    from harness.farm.host.phone_agent import PhoneAgent
+    from harness.farm.host.phone_state import Standing
+    from harness.farm.host.phone_turns import PhoneThread
     from harness.store.database import ResultStore
 
 BEAT_S = 2.0
@@ -107,9 +107,9 @@ def main() -> int:
 
 async def _serve(options: ProcessOptions, mouth: Mouth) -> int:
     from harness.core.phone import AnyAttached, parse_device_word
-    from harness.farm.phone_state import Standing
-    from harness.farm.phone_turns import PhoneThread, PhoneTurns
-    from harness.farm.spool import record_host
+    from harness.farm.host.phone_state import Standing
+    from harness.farm.host.phone_turns import PhoneThread, PhoneTurns
+    from harness.farm.host.spool import record_host
     from harness.store.database import ResultStore
 
     word = parse_device_word(options.word)
@@ -175,7 +175,7 @@ async def _turn(mouth: Mouth) -> None:
 
 async def _who(phone: PhoneThread, mouth: Mouth, requests: _Requests) -> PhoneFacts | None:
     """Who the phone is, as soon as it says so; None: we are asked to go before."""
-    from harness.farm.phone_turns import PhoneTurns
+    from harness.farm.host.phone_turns import PhoneTurns
 
     told = ""
     while not requests.leave.is_set():
@@ -201,8 +201,8 @@ async def _work(
     mouth: Mouth,
     requests: _Requests,
 ) -> None:
+    from harness.farm.host.phone_agent import PhoneAgent
     from harness.farm.link import open_link
-    from harness.farm.phone_agent import PhoneAgent
     from harness.farm.tasks import runs_here
 
     async with open_link(options.address, options.certificate_files) as link:
