@@ -63,13 +63,32 @@ def _batch(readings: Sequence[Reading], where: Path) -> pa.RecordBatch:
     columns = []
     for field in SPOOL_SCHEMA:
         values = [getattr(reading, field.name) for reading in readings]
-        if field.name != "source":
-            for value in values:
-                missing = value is None and field.nullable
-                if not missing and (type(value) is not int or not INT64_MIN <= value <= INT64_MAX):
-                    raise StoreError(f"{where}: a reading's {field.name} is {value!r}, not a 64-bit integer")
-        columns.append(pa.array(values, field.type))
+        if field.name == "source":
+            columns.append(_texts(values))
+            continue
+        for value in values:
+            missing = value is None and field.nullable
+            if not missing and (type(value) is not int or not INT64_MIN <= value <= INT64_MAX):
+                raise StoreError(f"{where}: a reading's {field.name} is {value!r}, not a 64-bit integer")
+        columns.append(_integers(values))
     return pa.RecordBatch.from_arrays(columns, schema=SPOOL_SCHEMA)
+
+
+# `pa.array` of a list would load pandas, only to see that it is no series: in a running trial, and in each process that
+# a farm's host has for a phone
+def _integers(values: Sequence[int | None]) -> pa.Array[Any]:
+    known = np.array([value is not None for value in values], dtype=bool)
+    figures = np.array([0 if value is None else value for value in values], dtype=np.int64)
+    holes = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little").tobytes())
+    return pa.Array.from_buffers(pa.int64(), len(values), [holes, pa.py_buffer(figures.tobytes())])
+
+
+def _texts(values: Sequence[str]) -> pa.Array[Any]:
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.Array.from_buffers(
+        pa.string(), len(values), [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(encoded))]
+    )
 
 
 class TelemetrySpool:

@@ -218,12 +218,3 @@ def test_a_phone_on_the_network_only_is_never_chosen(desk: Path, word: str, monk
     assert done.returncode == 3, done.stderr
     assert "no phone is attached by USB" in done.stderr
     assert phone.udid in done.stderr
-
-
-def test_two_virtual_phones_of_two_processes_are_two(desk: Path) -> None:
-    write_suite(desk, hold_ms=1500)
-    said = finish(
-        [begin_pytest("--device=virtual", "-q", f"--load-results={name}", folder=desk) for name in ("a", "b")]
-    )
-    assert all("1 passed" in text and "in use" not in text for text in said), said
-    assert len({trial[0] for trial in trials(desk, "a", "b")}) == 2

@@ -49,7 +49,9 @@ def harness(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def run_pytest(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", *arguments]
+    # the other plugins of our developers only take time
+    plain = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist", "-W", "error"]
+    command = [sys.executable, "-m", "pytest", *plain, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
 

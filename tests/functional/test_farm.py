@@ -63,7 +63,7 @@ trials = {trials}
 sample_hz = 20
 hold_ms = 400
 """
-NIGHTLY_TRIALS, URGENT_TRIALS = 20, 6
+NIGHTLY_TRIALS, URGENT_TRIALS = 14, 4
 
 KNOCKS = """
 import socket, ssl, sys

@@ -64,14 +64,19 @@ async def tiny_hub() -> AsyncIterator[TinyHub]:
         await hub.stop()
 
 
-async def test_trials_run_and_their_records_come_home(bench: Bench, tmp_path: Path) -> None:
+async def test_trials_run_and_their_records_come_home_also_of_a_host_that_drains(bench: Bench, tmp_path: Path) -> None:
     async with tiny_hub() as hub:
-        async with host_with_a_phone(tmp_path, hub):
+        async with host_with_a_phone(tmp_path, hub) as host:
             phone = await hub.free_phone()
             assert phone.phone == f"{phone.udid}@bench"
             assert phone.word.startswith("virtual:")
             reports = [await hub.report(hub.job(QUICK, number)) for number in (1, 2)]
-            other = await hub.report(hub.job(QUICK, 1, run_id="run-2"))
+            before = len(hub.said)
+            given = hub.give(hub.job(SUITE.format(hold_ms=2000), 1, run_id="run-2"))
+            await hub.until(lambda: any(said.doing == "hold" for said in hub.said[before:]))
+            draining = asyncio.create_task(host.drain())
+            other = wire.JobReport.read(await given)
+            await draining
         assert [report.end for report in (*reports, other)] == [wire.JobEnd.DELIVERED] * 3
         records = [hub.records[report.trial_id or ""] for report in (*reports, other)]
         assert [(record["run_id"], record["ordinal"], record["outcome"]) for record in records] == [
@@ -166,20 +171,6 @@ async def test_a_process_that_stays_frozen_is_replaced(bench: Bench, tmp_path: P
         assert any("no sign of life" in line for line in told)
 
 
-async def test_a_host_that_drains_finishes_and_delivers(bench: Bench, tmp_path: Path) -> None:
-    async with tiny_hub() as hub, host_with_a_phone(tmp_path, hub) as host:
-        await hub.free_phone()
-        before = len(hub.said)
-        given = hub.give(hub.job(SUITE.format(hold_ms=2000)))
-        await hub.until(lambda: any(said.doing == "hold" for said in hub.said[before:]))
-        draining = asyncio.create_task(host.drain())
-        report = wire.JobReport.read(await given)
-        assert report.end is wire.JobEnd.DELIVERED
-        await draining
-        assert len(hub.left) == 1
-        assert [record["outcome"] for record in hub.records.values()] == ["loaded"]
-
-
 async def test_ending_a_host_keeps_and_delivers_what_was_cut_short(bench: Bench, tmp_path: Path) -> None:
     async with tiny_hub() as hub:
         async with host_with_a_phone(tmp_path, hub):
@@ -191,9 +182,13 @@ async def test_ending_a_host_keeps_and_delivers_what_was_cut_short(bench: Bench,
         assert record["cut_short"] is True
 
 
-async def test_what_cannot_be_run_is_refused_and_the_phone_is_free_again(bench: Bench, tmp_path: Path) -> None:
+async def test_doctor_examines_a_phone_and_what_cannot_be_run_is_refused(bench: Bench, tmp_path: Path) -> None:
     async with tiny_hub() as hub, host_with_a_phone(tmp_path, hub):
-        await hub.free_phone()
+        phone = await hub.free_phone()
+        hub.orders = wire.Orders(examine=True)
+        await hub.until(lambda: hub.examined)
+        (found,) = hub.examined
+        assert (found.phone, found.passed) == (phone.phone, True), found.words
         job = hub.job(QUICK)
         strange = job.model_copy(update={"suite_digest": "0" * 12})
         elsewhere = QUICK.replace('synth = "tiny"', 'path = "tiny.task"')
@@ -203,13 +198,3 @@ async def test_what_cannot_be_run_is_refused_and_the_phone_is_free_again(bench: 
         reports = await asyncio.gather(hub.report(job), hub.report(hub.job(QUICK, 2)))
         assert {report.end for report in reports} == {wire.JobEnd.DELIVERED}
         assert hub.records
-
-
-async def test_doctor_examines_a_phone_at_the_hubs_word(bench: Bench, tmp_path: Path) -> None:
-    async with tiny_hub() as hub, host_with_a_phone(tmp_path, hub):
-        phone = await hub.free_phone()
-        hub.orders = wire.Orders(examine=True)
-        await hub.until(lambda: hub.examined)
-        (found,) = hub.examined
-        assert (found.phone, found.passed) == (phone.phone, True), found.words
-        assert (await hub.report(hub.job(QUICK))).end is wire.JobEnd.DELIVERED

@@ -51,6 +51,8 @@ class Session:
     def run(self, results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [
             *(sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "--device=virtual"),
+            # the other plugins of our developers only take time
+            *("-p", "no:hypothesispytest", "-p", "no:xdist"),
             *(f"--load-results={results}", *arguments, "watched.toml"),
         ]
         return subprocess.run(

@@ -39,7 +39,7 @@ synth = "tiny"
 [matrix]
 engines = ["mmap"]
 [options]
-trials = 4
+trials = {trials}
 hold_ms = {hold_ms}
 """
 UDIDS = [f"00008140-00000000000000{number:02X}" for number in range(4)]
@@ -50,9 +50,9 @@ def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "locks"))
 
 
-def _suite(folder: Path, hold_ms: int = 100) -> Path:
+def _suite(folder: Path, trials: int, hold_ms: int = 100) -> Path:
     path = folder / "several.toml"
-    path.write_text(SUITE.format(hold_ms=hold_ms))
+    path.write_text(SUITE.format(trials=trials, hold_ms=hold_ms))
     return path
 
 
@@ -76,8 +76,8 @@ def _counting(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.usefixtures("own_locks")
 def test_a_word_that_stands_there_twice_is_two_phones_with_a_run_each(tmp_path: Path) -> None:
-    told = _run(_suite(tmp_path), tmp_path / "results", "--device", "virtual", "--device", "virtual")
-    assert [len(_counting(run)) for run in told] == [4, 4]
+    told = _run(_suite(tmp_path, 1), tmp_path / "results", "--device", "virtual", "--device", "virtual")
+    assert [len(_counting(run)) for run in told] == [1, 1]
     udids = [{trial["device_udid"] for trial in run["trials"]} for run in told]
     assert [len(one) for one in udids] == [1, 1]
     assert udids[0] != udids[1]
@@ -85,7 +85,7 @@ def test_a_word_that_stands_there_twice_is_two_phones_with_a_run_each(tmp_path: 
 
 @pytest.mark.usefixtures("own_locks")
 def test_phones_of_one_word_share_the_trials_and_what_was_interrupted_goes_on(tmp_path: Path) -> None:
-    suite, results = _suite(tmp_path, hold_ms=2000), tmp_path / "results"
+    suite, results = _suite(tmp_path, 4, hold_ms=2000), tmp_path / "results"
     words = ("--device", "virtual", "--phones", "2")
     process = subprocess.Popen(
         _command(suite, results, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -320,7 +320,7 @@ def test_confirm_is_done_for_each_run_on_a_phone_of_its_own(
 
     monkeypatch.setattr("harness.cli.run_several.run_several", ran)
     monkeypatch.setattr("harness.cli.run.confirm_on", confirm_on)
-    monkeypatch.setattr("sys.argv", ["harness", "run", str(_suite(tmp_path)), "--device=all", "--confirm", "--json"])
+    monkeypatch.setattr("sys.argv", ["harness", "run", str(_suite(tmp_path, 1)), "--device=all", "--confirm", "--json"])
     with pytest.raises(SystemExit) as end:
         entry()
     assert end.value.code in (0, None)

@@ -49,7 +49,8 @@ import Testing
       let after = memory.read()
       block.deallocate()
       let grown = try #require(after.footprint) - (try #require(before.footprint))
-      #expect(grown >= Int64(size) && grown < Int64(size) + 8 << 20)
+      // other tests run beside this one, and take and give back some
+      #expect(abs(grown - Int64(size)) < 8 << 20)
       #expect(after.available == 1 << 30 - after.footprint!)
       #expect(after.limit == 1 << 30)
       #expect(after.thermal == 2 && after.metal == nil)

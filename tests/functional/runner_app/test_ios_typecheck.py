@@ -35,7 +35,6 @@ def test_the_ios_app_has_no_type_errors_and_no_warnings() -> None:
     ("stub", "member", "seen_in"),
     [
         ("Darwin/darwin.h", "uint64_t limit_bytes_remaining;", "RunnerCore/Memory/MemoryDarwin.swift"),
-        ("MediaPipeTasksGenAI/MediaPipeTasksGenAI.swift", "var waitForWeightUploads", "MediaPipeEngine.swift"),
         ("UIKit/UIKit.swift", "var adjustsFontForContentSizeCategory", "App/StatusViewController.swift"),
     ],
 )
