@@ -232,7 +232,7 @@ def test_hostile_values(tmp_path: Path, changes: dict[str, Any], said: str) -> N
     ("text", "said"),
     [
         ("", "empty"),
-        (",".join(f"c{number}" for number in range(10**6)), "1000000 columns; at most 1000"),
+        ("c" + ",c" * (10**6 - 1), "1000000 columns; at most 1000"),
         ('"a', "not CSV"),
         ("x" * 5_000_000, "field larger than field limit"),
         ("case,case\n", "more than once: case"),
