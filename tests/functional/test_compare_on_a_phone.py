@@ -95,6 +95,7 @@ def test_a_build_with_a_ballast_is_regressed(bench: Bench, builds: tuple[BuiltRu
     assert kept == sorted(build.build for build in builds)
 
 
+@pytest.mark.thorough
 def test_a_warm_cache_is_each_builds_own(bench: Bench, builds: tuple[BuiltRunner, BuiltRunner]) -> None:
     suite = suite_of(matrix={"caches": ["warm"]})
     good, bad = (Contender(suite, (str(build.path),)) for build in builds)
@@ -106,6 +107,7 @@ def test_a_warm_cache_is_each_builds_own(bench: Bench, builds: tuple[BuiltRunner
     assert filled == [at == 0 or arms[at] != arms[at - 1] for at in range(4)]
 
 
+@pytest.mark.thorough
 def test_variants_are_on_the_phone_together(bench: Bench, tmp_path: Path) -> None:
     apps = [build_ipa(tmp_path, variant=variant) for variant in (Variant.PLAIN, Variant.BOTH)]
     suite = suite_of(matrix={"caches": ["warm"]})

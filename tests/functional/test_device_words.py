@@ -105,13 +105,12 @@ def test_two_pytests_on_one_phone_take_turns_and_neither_fails(desk: Path, two_p
 
 
 def test_any_uses_a_phone_that_is_free(desk: Path, two_phones: RunningPhone) -> None:
-    write_suite(desk, hold_ms=3000)
-    said = finish(
-        [begin_pytest("--device=any", "-q", f"--load-results={name}", folder=desk) for name in ("one", "two")]
-    )
-    assert all("1 passed" in text for text in said), said
-    udids = {trial[0] for trial in trials(desk, "one", "two")}
-    assert udids == {two_phones.udid, two_phones.other(1).udid}
+    lock = LockFolder(desk / "locks").try_take(phone_lock(two_phones.udid), "a test")
+    assert lock is not None
+    done = harness("run", "turns.toml", "--device=any", folder=desk)
+    lock.release()
+    assert done.returncode == 0, done.stderr
+    assert [trial[0] for trial in trials(desk, "results")] == [two_phones.other(1).udid]
 
 
 def test_any_waits_for_whichever_is_free_first(desk: Path, two_phones: RunningPhone) -> None:

@@ -96,6 +96,7 @@ async def test_trials_run_and_their_records_come_home_also_of_a_host_that_drains
         assert undelivered(store) == []
 
 
+@pytest.mark.thorough
 async def test_a_killed_process_comes_back_and_what_it_left_is_delivered(bench: Bench, tmp_path: Path) -> None:
     async with tiny_hub() as hub, host_with_a_phone(tmp_path, hub) as host:
         phone = await hub.free_phone()
@@ -117,6 +118,7 @@ async def test_a_killed_process_comes_back_and_what_it_left_is_delivered(bench: 
         assert host.phones[0].starts == 2
 
 
+@pytest.mark.thorough
 async def test_a_trial_outlives_its_hub(bench: Bench, tmp_path: Path) -> None:
     async with tiny_hub() as hub, host_with_a_phone(tmp_path, hub):
         await hub.free_phone()
@@ -140,6 +142,7 @@ async def test_a_trial_outlives_its_hub(bench: Bench, tmp_path: Path) -> None:
         assert (await hub.report(hub.job(QUICK))).end is wire.JobEnd.DELIVERED
 
 
+@pytest.mark.thorough
 async def test_a_process_that_froze_goes_on_and_delivers(bench: Bench, tmp_path: Path) -> None:
     async with tiny_hub() as hub, host_with_a_phone(tmp_path, hub):
         phone = await hub.free_phone()
@@ -160,6 +163,7 @@ async def test_a_process_that_froze_goes_on_and_delivers(bench: Bench, tmp_path:
         assert (await hub.report(hub.job(QUICK, 2))).end is wire.JobEnd.DELIVERED
 
 
+@pytest.mark.thorough
 async def test_a_process_that_stays_frozen_is_replaced(bench: Bench, tmp_path: Path) -> None:
     told: list[str] = []
     async with tiny_hub() as hub, host_with_a_phone(tmp_path, hub, told, stall_limit_s=15.0):

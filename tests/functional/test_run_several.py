@@ -69,20 +69,6 @@ def _run(suite: Path, results: Path, *words: str) -> list[dict[str, Any]]:
     return told
 
 
-def _counting(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Without attempts that were run again: a machine with other work may freeze a phone for long enough."""
-    return [trial for trial in run["trials"] if trial["trial_id"] not in run["replaced"]]
-
-
-@pytest.mark.usefixtures("own_locks")
-def test_a_word_that_stands_there_twice_is_two_phones_with_a_run_each(tmp_path: Path) -> None:
-    told = _run(_suite(tmp_path, 1), tmp_path / "results", "--device", "virtual", "--device", "virtual")
-    assert [len(_counting(run)) for run in told] == [1, 1]
-    udids = [{trial["device_udid"] for trial in run["trials"]} for run in told]
-    assert [len(one) for one in udids] == [1, 1]
-    assert udids[0] != udids[1]
-
-
 @pytest.mark.usefixtures("own_locks")
 def test_phones_of_one_word_share_the_trials_and_what_was_interrupted_goes_on(tmp_path: Path) -> None:
     suite, results = _suite(tmp_path, 4, hold_ms=2000), tmp_path / "results"

@@ -31,6 +31,7 @@ def test_the_ios_app_has_no_type_errors_and_no_warnings() -> None:
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["RunnerCore", "RunnerEngines", "Runner"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("stub", "member", "seen_in"),
     [

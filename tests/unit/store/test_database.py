@@ -306,6 +306,7 @@ def test_four_processes_salvage_each_trial_once(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0] * 4
 
 
+@pytest.mark.thorough
 def test_four_processes_create_stores_at_once(tmp_path: Path) -> None:
     # without the lock of `open`, one round in ten to twenty ends with "database is locked"
     body = """
@@ -328,6 +329,7 @@ def test_four_processes_create_stores_at_once(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0] * 4
 
 
+@pytest.mark.thorough
 def test_four_processes_create_and_write_at_once(tmp_path: Path) -> None:
     each = 25
     processes = [

@@ -419,12 +419,14 @@ def open_at_once(results: str) -> list[int]:
     return [int(process.communicate(timeout=PROCESS_LIMIT_S)[0]) for process in processes]
 
 
+@pytest.mark.thorough
 def test_processes_migrate_at_once(tmp_path: Path) -> None:
     folder = copy_of("v1", tmp_path)
     count = len(rows(folder / DATABASE_NAME))
     assert open_at_once(str(folder)) == [count] * AT_ONCE
 
 
+@pytest.mark.thorough
 def test_processes_make_a_database_at_once_on_postgresql(postgresql_url: str, tmp_path: Path) -> None:
     assert open_at_once(f"{postgresql_url}?files={tmp_path}") == [0] * AT_ONCE
 
