@@ -92,6 +92,7 @@ def wait_until_held(folder: Path, udid: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.thorough
 def test_two_pytests_on_one_phone_take_turns_and_neither_fails(desk: Path, two_phones: RunningPhone) -> None:
     write_suite(desk, hold_ms=1500)
     words = [f"--device={two_phones.udid}", "-q"]

@@ -247,6 +247,7 @@ async def test_a_phone_that_stays_away_is_lost_and_a_later_push_goes_on(pusher: 
     assert pushed.pushed_bytes == SIZE - at
 
 
+@pytest.mark.thorough
 async def test_a_host_that_is_killed_is_continued_by_the_next(
     pusher: Pusher, tmp_path: Path, eventually: Eventually
 ) -> None:
@@ -435,6 +436,7 @@ def test_a_model_that_was_pushed_through_a_cut_loads(bench: Bench) -> None:
     assert record.outcome == "loaded", record.reason
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_killed_while_it_pushed_is_continued(
     bench: Bench, tmp_path: Path, eventually: Eventually
 ) -> None:

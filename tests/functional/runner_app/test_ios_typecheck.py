@@ -25,6 +25,7 @@ def typecheck(stubs: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([SCRIPT], env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S)
 
 
+@pytest.mark.thorough
 def test_the_ios_app_has_no_type_errors_and_no_warnings() -> None:
     done = typecheck(STUBS)
     assert (done.returncode, done.stderr) == (0, "")
