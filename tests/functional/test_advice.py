@@ -105,6 +105,7 @@ def test_address_space(load: Load) -> None:
     assert "foreseen" not in rules(replace(plain, preflight=None))
 
 
+@pytest.mark.thorough
 def test_address_space_that_no_entitlement_makes(load: Load) -> None:
     plain, extended = load("wide", {"allocation_limit": "60MiB"}, {"variants": ["plain", "extended-addressing"]})
     assert (plain.outcome, extended.outcome) == ("load_error", "load_error"), plain.reason
@@ -118,6 +119,7 @@ def test_address_space_that_no_entitlement_makes(load: Load) -> None:
     assert "mapping-failed" not in rules(replace(untried, app_entitlements=extended.app_entitlements))
 
 
+@pytest.mark.thorough
 def test_a_load_that_succeeds_and_then_fails(load: Load) -> None:
     (record,) = load("wide", {"allocation_limit": "190MiB"})
     assert record.outcome == "generate_error", record.reason
@@ -135,6 +137,7 @@ def test_footprint_limit(load: Load) -> None:
     assert "increased-limit-would-do" not in rules(plain), "no limit of a phone is known by heart"
 
 
+@pytest.mark.thorough
 def test_footprint_limit_that_the_entitlement_does_not_raise(load: Load) -> None:
     """And, at one sample a second, a peak that nobody has seen but the kernel."""
     plain, increased = load(
@@ -197,6 +200,7 @@ def test_heat_and_low_power(load: Load) -> None:
     assert rules(replace(record, thermal_state_start="nominal", low_power=False)) == {}
 
 
+@pytest.mark.thorough
 def test_too_hot_to_begin(load: Load) -> None:
     (record,) = load("tiny", {"battery_celsius": "41.5"}, needs={"max_battery_celsius": 35, "cool_timeout_s": 0})
     assert record.outcome == "not_ready", record.reason
@@ -235,6 +239,7 @@ def test_a_damaged_file(load: Load, tmp_path: Path) -> None:
     assert rules(replace(record, reason="another", evidence=())) == {}
 
 
+@pytest.mark.thorough
 def test_a_context_that_nobody_needs(load: Load) -> None:
     (record,) = load({"base": "tiny", "context": 131_072})
     assert record.outcome == "loaded", record.reason
@@ -242,6 +247,7 @@ def test_a_context_that_nobody_needs(load: Load) -> None:
     assert "context-larger-than-needed" not in rules(record), "the model's figures are needed"
 
 
+@pytest.mark.thorough
 def test_a_phone_that_restarts(load: Load) -> None:
     (record,) = load("tiny", {"fault": "reboot@phase:hold"}, hold_ms=HOLD_MS)
     assert record.outcome == "lost", record.reason

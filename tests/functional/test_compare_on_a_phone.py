@@ -119,6 +119,7 @@ def test_variants_are_on_the_phone_together(bench: Bench, tmp_path: Path) -> Non
     assert [record.ordinal for record in filled] == [1, 1]
 
 
+@pytest.mark.thorough
 def test_two_suites_take_turns_in_one_app(bench: Bench) -> None:
     one, other = suite_of(options={"decode_tokens": 1}), suite_of(options={"decode_tokens": 3})
     runner = ("python",)
